@@ -1,0 +1,9 @@
+"""`python -m dcz` is the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from dcz.cli import main
+
+sys.exit(main())

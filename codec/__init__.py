@@ -1,0 +1,1 @@
+"""The codec: prune, share, code. Arrays in, coded frames out; it never touches a file."""

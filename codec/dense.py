@@ -1,0 +1,157 @@
+"""Dense coding: one index for every position (Deep Compression, sections 3 and 4).
+
+Payload: codebooks, index code tables, then for each block of 65,536 positions one segment of
+indices (two where the index is split).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dcz.codec import kernels
+from dcz.codec.codebook import (
+    count_nonzero,
+    gather,
+    index_streams,
+    read_codebooks,
+    read_index_codes,
+    write_codebooks,
+)
+from dcz.codec.errors import CorruptError
+from dcz.codec.frame import (
+    AnyArray,
+    Description,
+    Frame,
+    Member,
+    Parts,
+    SharedTensor,
+    numel,
+    part,
+    patterns,
+)
+from dcz.codec.segments import as_offsets, block_counts, corrupt, decode_symbols, skip_segment
+from dcz.codec.varint import Cursor
+
+CODER = 2
+BLOCK = 65536
+EVERYTHING = slice(None)
+
+
+def encode(tensors: Sequence[SharedTensor]) -> Frame:
+    """Code the indices of one or more shared tensors under common code tables."""
+    levels = max(max(tensor.codebook.size for tensor in tensors), 1)
+    indices = concatenate([tensor.indices for tensor in tensors])
+    codebooks = write_codebooks([tensor.codebook for tensor in tensors])
+    streams = index_streams(indices, levels)
+    counts = block_counts(indices.size, BLOCK)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    coded = [kernels.encode_segments(s.symbols, starts, s.lengths) for s in streams]
+    parts = Parts()
+    parts.add("codebooks", len(codebooks))
+    parts.add("tables", sum(len(stream.table) for stream in streams))
+    parts.add("indices", sum(len(data) for data, _ in coded))
+    return Frame(
+        coder=CODER,
+        payload=codebooks + b"".join(s.table for s in streams) + interleave(coded),
+        parts=parts.sizes,
+        streams=tuple(s.statistics(len(c[0])) for s, c in zip(streams, coded, strict=True)),
+    )
+
+
+def size_estimate(tensor: SharedTensor) -> int:
+    """Bytes `encode` will need, to within the padding of its segments."""
+    streams = index_streams(tensor.indices, max(tensor.codebook.size, 1))
+    return tensor.codebook.nbytes + sum(stream.size_estimate for stream in streams)
+
+
+def concatenate(arrays: Sequence[AnyArray]) -> AnyArray:
+    """Lay arrays end to end, in the widest of their dtypes; one array is not copied."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def interleave(coded: Sequence[tuple[bytes, AnyArray]]) -> bytes:
+    """Segments of several streams in the order a reader meets them: block by block."""
+    if len(coded) == 1:
+        return coded[0][0]
+    blocks = range(len(coded[0][1]) - 1)
+    return b"".join(data[at[i] : at[i + 1]] for i in blocks for data, at in coded)
+
+
+class Decoder:
+    """Decodes a dense frame; see `FrameDecoder`."""
+
+    unit = BLOCK
+
+    def __init__(self, payload: memoryview, members: Sequence[Member]) -> None:
+        cursor = Cursor(payload)
+        self.payload = payload
+        self.members = members
+        self.codebooks = read_codebooks(cursor, members)
+        self.codebook_bytes = cursor.position
+        self.codes = read_index_codes(cursor, max(book.size for book in self.codebooks) or 1)
+        self.counts = block_counts(numel(members), BLOCK)
+        self.offsets, self.segment_bytes = self._find_segments(cursor)
+        cursor.finish("frame")
+
+    def _find_segments(self, cursor: Cursor) -> tuple[list[AnyArray], list[int]]:
+        found: list[list[int]] = [[] for _ in self.codes]
+        sizes = [0] * len(self.codes)
+        for count in self.counts.tolist():
+            for i, code in enumerate(self.codes):
+                found[i].append(skip_segment(cursor, count, code.lengths, code.name))
+                sizes[i] += cursor.position - found[i][-1]
+        return [as_offsets(offsets) for offsets in found], sizes
+
+    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+        """Decode elements start to stop into `out`."""
+        blocks = slice(start // BLOCK, -(-stop // BLOCK))
+        if len(self.members) > 1 or len(self.codes) > 1:
+            indices = join(self._symbols(blocks))
+            out[:] = gather(indices, part(self.members, stop - start), self.codebooks)
+            return
+        if self.codebooks[0].size == 0:
+            raise CorruptError("index in an empty codebook")
+        with corrupt("index"):
+            kernels.decode_dense(
+                self.payload,
+                self.offsets[0][blocks],
+                self.counts[blocks],
+                self.codes[0].lengths,
+                patterns(self.codebooks[0]),
+                patterns(out),
+            )
+
+    def _symbols(self, blocks: slice = EVERYTHING) -> list[AnyArray]:
+        counts = self.counts[blocks]
+        return [
+            decode_symbols(self.payload, offsets[blocks], counts, code.lengths, code.name)
+            for offsets, code in zip(self.offsets, self.codes, strict=True)
+        ]
+
+    def indices(self) -> AnyArray:
+        """For each position its entry of the codebook, as uint16."""
+        return join(self._symbols())
+
+    def describe(self) -> Description:
+        """Sizes and entropies of the index streams."""
+        symbols = self._symbols()
+        parts = Parts()
+        parts.add("codebooks", self.codebook_bytes)
+        parts.add("tables", sum(code.table_bytes for code in self.codes))
+        parts.add("indices", sum(self.segment_bytes))
+        return Description(
+            parts=parts.sizes,
+            streams=tuple(
+                code.statistics(values, size)
+                for code, values, size in zip(self.codes, symbols, self.segment_bytes, strict=True)
+            ),
+            levels=tuple(book.size for book in self.codebooks),
+            nonzero=count_nonzero(join(symbols), self.members, self.codebooks),
+        )
+
+
+def join(symbols: Sequence[AnyArray]) -> AnyArray:
+    """Put a split index together again: high part, then low byte."""
+    return symbols[0] if len(symbols) == 1 else symbols[0] << 8 | symbols[1]

@@ -1,0 +1,168 @@
+"""What passes between the coders and the container: shared tensors, frames and their decoders.
+
+A frame is one or more tensors of one dtype, laid end to end as one flat array and coded together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec.entropy import StreamStatistics
+
+AnyArray = npt.NDArray[Any]
+
+# A frame of several tensors is decoded whole for any of them, so it stays small.
+MAX_GROUP = 65536
+
+PARTS = ("indices", "gaps", "tables", "codebooks", "lossless")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One tensor of a frame: its dtype and its number of elements."""
+
+    dtype: np.dtype[Any]
+    numel: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTensor:
+    """A tensor after weight sharing.
+
+    Attributes
+    ----------
+    indices : uint8[numel] or uint16[numel]
+        For each weight, in C order, its entry of the codebook.
+    codebook : array[levels], the tensor's own dtype
+        The shared values.
+    has_zero : bool
+        Whether entry 0 of the codebook is the zero of the pruned positions.
+    """
+
+    indices: AnyArray
+    codebook: AnyArray
+    has_zero: bool
+
+    @property
+    def member(self) -> Member:
+        """The tensor as a member of a frame."""
+        return Member(self.codebook.dtype, self.indices.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Coded bytes and where they went.
+
+    Attributes
+    ----------
+    coder : int
+        Which coder reads the payload, a key of `coders.CODERS`.
+    payload : bytes
+        The coded bytes.
+    parts : mapping from each of `PARTS` to bytes
+        Adds up to the payload's size.
+    streams : tuple of StreamStatistics
+    """
+
+    coder: int
+    payload: bytes
+    parts: Mapping[str, int]
+    streams: tuple[StreamStatistics, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a decoder can say about its frame without the original.
+
+    Attributes
+    ----------
+    parts, streams
+        As in `Frame`.
+    levels, nonzero : tuple of int, one for each member
+        Codebook entries that can occur (0 where there is no codebook), and non-zero elements.
+    """
+
+    parts: Mapping[str, int]
+    streams: tuple[StreamStatistics, ...]
+    levels: tuple[int, ...]
+    nonzero: tuple[int, ...]
+
+
+class FrameDecoder(Protocol):
+    """A parsed and validated frame, ready to decode any of its units, from any thread.
+
+    Attributes
+    ----------
+    unit : int
+        Decoding starts at multiples of this many elements.
+    """
+
+    unit: int
+
+    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+        """Decode elements start to stop of the frame's flat array.
+
+        Parameters
+        ----------
+        start, stop : int
+            A multiple of `unit`; a multiple of `unit` or the frame's end.
+        out : array[stop - start] of the frame's dtype
+            Receives the elements.
+
+        Raises
+        ------
+        CorruptError
+            If the coded bytes break the format.
+        """
+
+    def describe(self) -> Description:
+        """Sizes and entropies of the frame's streams; decodes every symbol."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Counts a payload's bytes by what they are for."""
+
+    sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+
+    def add(self, part: str, size: int) -> None:
+        """Count `size` more bytes for `part`."""
+        self.sizes[part] += size
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is a real floating-point one, those of ml_dtypes included."""
+    if dtype.kind == "f":
+        return True
+    return dtype.kind == "V" and dtype.name.startswith(("bfloat", "float"))
+
+
+def numel(members: Sequence[Member]) -> int:
+    """Elements of all members together."""
+    return sum(member.numel for member in members)
+
+
+def patterns(array: AnyArray) -> AnyArray:
+    """The array's elements as unsigned integers of the same size, without a copy."""
+    return array.view(np.dtype(f"u{array.dtype.itemsize}"))
+
+
+def part(members: Sequence[Member], count: int) -> Sequence[Member]:
+    """The members that `count` decoded elements belong to: a frame of several comes whole."""
+    return members if len(members) > 1 else [Member(members[0].dtype, count)]
+
+
+def split(flat: AnyArray, members: Sequence[Member]) -> list[AnyArray]:
+    """Each member's part of a frame's flat array."""
+    ends = np.cumsum([member.numel for member in members])
+    return np.split(flat, ends[:-1])
+
+
+def nonzero_elements(flat: AnyArray, members: Sequence[Member]) -> tuple[int, ...]:
+    """Elements of each member that are not zero."""
+    return tuple(int(np.count_nonzero(part != 0)) for part in split(flat, members))

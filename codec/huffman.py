@@ -1,0 +1,133 @@
+"""Code tables: the lengths of a canonical Huffman code, and how they are written.
+
+Only the lengths travel (Deep Compression, section 4, leaves the table out of its count; here it
+is paid for). They are written as differences from symbol to symbol, because neighbouring levels
+of a codebook and neighbouring gaps have nearly equal frequencies:
+
+    0            the same length as the symbol before
+    10           one longer
+    110          one shorter
+    111 + 4 bits the length itself, lowest bit first
+
+The bits fill bytes from the lowest bit up, the last byte is padded with zeros, and before the
+first symbol the length counts as ceil(log2 alphabet).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec import kernels
+from dcz.codec.errors import CorruptError
+from dcz.codec.varint import Cursor, encode_varint
+
+MAX_ALPHABET = 4096
+MAX_LENGTH = 15
+
+Lengths = npt.NDArray[np.uint8]
+
+
+def length_limit(alphabet: int) -> int:
+    """Longest code allowed, in bits: short enough for a decoding table that stays in cache."""
+    if alphabet <= 64:
+        return 11
+    return 12 if alphabet <= 256 else MAX_LENGTH
+
+
+def code_lengths(counts: npt.NDArray[np.int64]) -> Lengths:
+    """Optimal code lengths under `length_limit` (Larmore and Hirschberg 1990, package-merge).
+
+    Parameters
+    ----------
+    counts : int64[alphabet]
+        Occurrences of each symbol; the alphabet has 1 to 4,096 of them.
+
+    Returns
+    -------
+    uint8[alphabet]
+        0 for symbols that do not occur; a symbol that occurs alone has length 1.
+    """
+    return kernels.code_lengths(counts, length_limit(counts.size))
+
+
+def encode_table(lengths: Lengths) -> bytes:
+    """Write the alphabet's size and its code lengths; an alphabet of one needs no lengths."""
+    size = encode_varint(lengths.size)
+    if lengths.size == 1:
+        return size
+    length = lengths.astype(np.int64)
+    change = np.diff(length, prepend=first_guess(lengths.size))
+    cases = [change == 0, change == 1, change == -1]
+    words = np.select(cases, [0b0, 0b01, 0b011], 0b111 | length << 3)
+    sizes = np.select(cases, [1, 2, 3], 7)
+    starts = np.cumsum(sizes) - sizes
+    within = np.arange(sizes.sum()) - np.repeat(starts, sizes)
+    bits = np.repeat(words, sizes) >> within & 1
+    return size + np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
+
+
+def decode_table(cursor: Cursor, what: str) -> Lengths:
+    """Read a table written by `encode_table`. Raises CorruptError unless the code is complete."""
+    alphabet = cursor.varint(f"{what} alphabet", low=1, high=MAX_ALPHABET)
+    if alphabet == 1:
+        return np.ones(1, np.uint8)
+    reader = _BitReader(cursor, f"{what} code lengths")
+    lengths = np.zeros(alphabet, np.uint8)
+    previous = first_guess(alphabet)
+    for symbol in range(alphabet):
+        previous = _next_length(reader, previous)
+        if not 0 <= previous <= MAX_LENGTH:
+            raise CorruptError(f"{what} code lengths: {previous} is outside 0 to {MAX_LENGTH}")
+        lengths[symbol] = previous
+    reader.finish()
+    _check_complete(lengths, what)
+    return lengths
+
+
+def first_guess(alphabet: int) -> int:
+    """The length assumed before the first symbol: ceil(log2 alphabet)."""
+    return (alphabet - 1).bit_length()
+
+
+def _next_length(reader: _BitReader, previous: int) -> int:
+    if not reader.bit():
+        return previous
+    if not reader.bit():
+        return previous + 1
+    if not reader.bit():
+        return previous - 1
+    return sum(reader.bit() << bit for bit in range(4))
+
+
+def _check_complete(lengths: Lengths, what: str) -> None:
+    used = lengths[lengths > 0].astype(np.int64)
+    if used.size == 1 and used[0] == 1:
+        return
+    if used.size < 2 or int(np.sum(1 << (MAX_LENGTH - used))) != 1 << MAX_LENGTH:
+        raise CorruptError(f"{what} code lengths: not a complete prefix code")
+
+
+class _BitReader:
+    """Single bits from a cursor, lowest bit of each byte first."""
+
+    __slots__ = ("bits_left", "cursor", "field", "word")
+
+    def __init__(self, cursor: Cursor, field: str) -> None:
+        self.cursor = cursor
+        self.field = field
+        self.word = 0
+        self.bits_left = 0
+
+    def bit(self) -> int:
+        if not self.bits_left:
+            self.word = self.cursor.byte(self.field)
+            self.bits_left = 8
+        bit = self.word & 1
+        self.word >>= 1
+        self.bits_left -= 1
+        return bit
+
+    def finish(self) -> None:
+        if self.word:
+            raise CorruptError(f"{self.field}: padding is not zero")

@@ -1,0 +1,90 @@
+"""The inner loops of the codec, in C where the extension was built and in NumPy elsewhere.
+
+Both backends give the same results to the last bit. The environment variable ``DCZ_BACKEND``
+(``c`` or ``numpy``) chooses one; without it the extension is used if there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+from dcz.codec.kernels.weight_arguments import Summary
+
+
+def _choose_backend() -> str:
+    """``c`` or ``numpy``, by request or by what is installed."""
+    wanted = os.environ.get("DCZ_BACKEND", "")
+    available = find_spec("dcz.codec.kernels._kernels") is not None
+    if wanted not in ("", "c", "numpy"):
+        raise ImportError(f"DCZ_BACKEND is {wanted!r}, but must be 'c' or 'numpy'")
+    if wanted == "c" and not available:
+        raise ImportError("DCZ_BACKEND is 'c', but dcz was installed without its C extension")
+    return wanted or ("c" if available else "numpy")
+
+
+BACKEND = _choose_backend()
+
+if BACKEND == "c":
+    from dcz.codec.kernels.native_coding import (
+        code_lengths,
+        count_symbols,
+        decode_dense,
+        decode_sparse,
+        decoding_table,
+        encode_segments,
+        split_sparse,
+    )
+    from dcz.codec.kernels.native_weights import (
+        assign,
+        cluster,
+        count_magnitudes,
+        distinct,
+        histogram,
+        lloyd,
+        lookup,
+        measure,
+        summarize,
+    )
+else:
+    from dcz.codec.kernels.reference_coding import (
+        code_lengths,
+        count_symbols,
+        decode_dense,
+        decode_sparse,
+        decoding_table,
+        encode_segments,
+        split_sparse,
+    )
+    from dcz.codec.kernels.reference_weights import (
+        assign,
+        cluster,
+        count_magnitudes,
+        distinct,
+        histogram,
+        lloyd,
+        lookup,
+        measure,
+        summarize,
+    )
+
+__all__ = [
+    "BACKEND",
+    "Summary",
+    "assign",
+    "cluster",
+    "code_lengths",
+    "count_magnitudes",
+    "count_symbols",
+    "decode_dense",
+    "decode_sparse",
+    "decoding_table",
+    "distinct",
+    "encode_segments",
+    "histogram",
+    "lloyd",
+    "lookup",
+    "measure",
+    "split_sparse",
+    "summarize",
+]

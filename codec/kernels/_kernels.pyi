@@ -1,0 +1,66 @@
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+# Coding kernels (bind_coding.c).
+
+def count_symbols(symbols: Array, item_size: int, counts: Array, /) -> None: ...
+def split_sparse(
+    indices: Array,
+    item_size: int,
+    span: int,
+    filler: int,
+    gaps: Array,
+    survivors: Array,
+    gap_starts: Array,
+    survivor_starts: Array,
+    /,
+) -> None: ...
+def code_lengths(counts: Array, limit: int, lengths: Array, /) -> None: ...
+def encode_segments(
+    symbols: Array, item_size: int, starts: Array, lengths: Array, offsets: Array, /
+) -> bytes: ...
+def decoding_table(lengths: Array, table: Array, /) -> None: ...
+def decode_dense(
+    payload: Any,
+    offsets: Array,
+    counts: Array,
+    lengths: Array,
+    codebook: Array,
+    item_size: int,
+    out: Array,
+    /,
+) -> None: ...
+def decode_sparse(
+    payload: Any,
+    gap_offsets: Array,
+    gap_counts: Array,
+    index_offsets: Array,
+    index_counts: Array,
+    gap_lengths: Array,
+    filler: int,
+    index_lengths: Array,
+    codebook: Array,
+    item_size: int,
+    span: int,
+    out: Array,
+    /,
+) -> None: ...
+
+# Weight kernels (bind_weights.c). Results are written to the last arrays.
+
+def summarize(values: Array, /) -> tuple[float, float, int, bool, float]: ...
+def count_magnitudes(values: Array, shift: int, prefix: int, counts: Array, /) -> None: ...
+def histogram(
+    values: Array, cutoff: float, low: float, scale: float, counts: Array, sums: Array, /
+) -> None: ...
+def cluster(counts: Array, sums: Array, centroids: Array, /) -> int: ...
+def lloyd(counts: Array, sums: Array, centroids: Array, steps: int, /) -> int: ...
+def assign(
+    values: Array, cutoff: float, thresholds: Array, first: int, indices: Array, /
+) -> None: ...
+def measure(values: Array, indices: Array, codebook: Array, /) -> float: ...
+def distinct(patterns: Array, keys: Array, /) -> int: ...
+def lookup(patterns: Array, table: Array, indices: Array, /) -> None: ...

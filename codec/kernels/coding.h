@@ -1,0 +1,74 @@
+/* Encoder: counting, splitting sparse indices, code lengths, coded segments.
+ *
+ * Pure loops over memory that the caller owns; nothing is allocated. Arguments must be as
+ * documented, but no symbol is trusted. */
+#ifndef DCZ_CODING_H
+#define DCZ_CODING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "decode.h"
+
+#define DCZ_STREAM_BYTES_LIMIT 0xffff
+/* Sums of up to 15 * 4096 weights stay within 63 bits. */
+#define DCZ_COUNTS_LIMIT ((int64_t)1 << 58)
+
+/* ---- code_lengths.c ---- */
+
+/* A used symbol and how often it occurs. */
+typedef struct {
+    int64_t count;
+    uint32_t symbol;
+} dcz_leaf;
+
+/* What package-merge works in. */
+typedef struct {
+    dcz_leaf leaves[DCZ_ALPHABET_LIMIT];
+    dcz_leaf sorted[DCZ_ALPHABET_LIMIT];
+    int64_t weights[2][2 * DCZ_ALPHABET_LIMIT];
+    /* For each level, whether an item of its list is a package. */
+    uint8_t is_package[DCZ_LENGTH_LIMIT][2 * DCZ_ALPHABET_LIMIT];
+} dcz_lengths_scratch;
+
+/* Lengths of an optimal prefix code of at most `limit` bits for nonnegative counts whose sum is
+ * at most DCZ_COUNTS_LIMIT. Returns 0 if `limit` bits cannot tell the symbols apart. */
+int dcz_code_lengths(const int64_t *counts, uint32_t alphabet, uint32_t limit,
+                     dcz_lengths_scratch *scratch, uint8_t *lengths);
+
+/* ---- encode.c ---- */
+
+/* Adds up how often each symbol occurs, in counts[alphabet]. `scratch` holds 4 * alphabet
+ * counters. Returns 0 if a symbol is outside the alphabet. */
+int dcz_count_symbols(const void *symbols, size_t count, uint32_t item_size, uint32_t alphabet,
+                      uint64_t *scratch, int64_t *counts);
+
+/* Splits one block of sparse indices (0, or level + 1) into gaps and levels. Both arrays need
+ * room for whatever the block may hold: `length` gaps, and `length` levels. */
+void dcz_split_block(const void *indices, uint32_t item_size, size_t length, uint32_t filler,
+                     uint16_t *gaps, size_t *gap_count, void *levels, size_t *level_count);
+
+/* A code in the form the encoder reads. There are entries for all symbols of one byte, and for
+ * `alphabet`, which stands for all larger symbols of two. */
+#define DCZ_NO_CODE ((uint32_t)1 << 31)
+#define DCZ_ENCODER_ENTRIES (DCZ_ALPHABET_LIMIT + 1)
+typedef struct {
+    dcz_code code;
+    uint16_t codes[DCZ_ALPHABET_LIMIT];
+    uint32_t entries[DCZ_ENCODER_ENTRIES]; /* code | length << 16, or DCZ_NO_CODE */
+} dcz_encoder;
+
+void dcz_prepare_encoder(dcz_encoder *encoder, const dcz_code *code);
+
+/* Most bytes that dcz_encode_segment may touch for `count` symbols with codes of at most
+ * `longest` bits. */
+size_t dcz_segment_bound(size_t count, uint32_t longest);
+
+typedef enum { DCZ_ENCODED = 0, DCZ_SYMBOL_WITHOUT_CODE, DCZ_STREAM_TOO_LONG } dcz_encode_status;
+
+/* Codes a segment at `out`, where dcz_segment_bound bytes are free. */
+dcz_encode_status dcz_encode_segment(const dcz_encoder *encoder, const void *symbols,
+                                     size_t count, uint32_t item_size, uint8_t *out,
+                                     size_t *written);
+
+#endif

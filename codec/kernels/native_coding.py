@@ -1,0 +1,153 @@
+"""The coding kernels in C: arrays are brought into shape here, checked and used there.
+
+`reference_coding` documents each function; the two modules agree to the last byte.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec.kernels import _kernels
+from dcz.codec.kernels.coding_arguments import (
+    Array,
+    Bytes,
+    Integers,
+    Symbols,
+    check_alphabet,
+    check_codebook,
+    check_filler,
+    check_limit,
+    check_output,
+    check_span,
+    integer_array,
+    symbol_array,
+)
+
+
+def count_symbols(symbols: Symbols, alphabet: int) -> Integers:
+    """Count how often each symbol occurs: see `reference_coding.count_symbols`."""
+    check_alphabet(alphabet)
+    symbols = symbol_array(symbols)
+    counts = np.empty(alphabet, dtype=np.int64)
+    _kernels.count_symbols(symbols, symbols.itemsize, counts)
+    return counts
+
+
+def split_sparse(
+    indices: Symbols, span: int, filler: int
+) -> tuple[npt.NDArray[np.uint16], Symbols, Integers, Integers]:
+    """Split indices into gaps and survivors: see `reference_coding.split_sparse`."""
+    check_span(span)
+    check_filler(filler)
+    indices = symbol_array(indices)
+    # Room for the worst case costs nothing: only what is written to takes memory.
+    gaps = np.empty(len(indices), dtype=np.uint16)
+    survivors = np.empty(len(indices), dtype=indices.dtype)
+    span = min(span, max(len(indices), 1))
+    gap_starts = np.empty(-(-len(indices) // span) + 1, dtype=np.int64)
+    survivor_starts = np.empty_like(gap_starts)
+    _kernels.split_sparse(
+        indices, indices.itemsize, span, filler, gaps, survivors, gap_starts, survivor_starts
+    )
+    gaps.resize(int(gap_starts[-1]), refcheck=False)
+    survivors.resize(int(survivor_starts[-1]), refcheck=False)
+    return gaps, survivors, gap_starts, survivor_starts
+
+
+def code_lengths(counts: Integers, limit: int) -> Bytes:
+    """Lengths of an optimal limited prefix code: see `reference_coding.code_lengths`."""
+    check_limit(limit)
+    counts = integer_array(counts)
+    lengths = np.empty(len(counts), dtype=np.uint8)
+    _kernels.code_lengths(counts, limit, lengths)
+    return lengths
+
+
+def encode_segments(symbols: Symbols, starts: Integers, lengths: Bytes) -> tuple[bytes, Integers]:
+    """Code segments of symbols: see `reference_coding.encode_segments`."""
+    symbols, starts = symbol_array(symbols), integer_array(starts)
+    offsets = np.empty(len(starts), dtype=np.int64)
+    payload = _kernels.encode_segments(
+        symbols, symbols.itemsize, starts, _lengths(lengths), offsets
+    )
+    return payload, offsets
+
+
+def decoding_table(lengths: Bytes) -> npt.NDArray[np.uint16]:
+    """Table that decodes one symbol from the next bits: see `reference_coding.decoding_table`."""
+    lengths = _lengths(lengths)
+    longest = int(lengths.max()) if len(lengths) else 0
+    table = np.empty(1 << min(longest, 15), dtype=np.uint16)
+    _kernels.decoding_table(lengths, table)
+    return table
+
+
+def decode_dense(
+    payload: Any,
+    offsets: Integers,
+    counts: Integers,
+    lengths: Bytes,
+    codebook: Array,
+    out: Array,
+) -> None:
+    """Decode segments through a codebook: see `reference_coding.decode_dense`."""
+    check_codebook(codebook, out)
+    _kernels.decode_dense(
+        payload,
+        integer_array(offsets),
+        integer_array(counts),
+        _lengths(lengths),
+        _values(codebook),
+        out.itemsize,
+        _unsigned_bytes(out),
+    )
+
+
+def decode_sparse(
+    payload: Any,
+    gap_offsets: Integers,
+    gap_counts: Integers,
+    index_offsets: Integers,
+    index_counts: Integers,
+    gap_lengths: Bytes,
+    filler: int,
+    index_lengths: Bytes,
+    codebook: Array,
+    span: int,
+    out: Array,
+) -> None:
+    """Decode blocks of sparse values: see `reference_coding.decode_sparse`."""
+    check_filler(filler)
+    check_span(span)
+    check_codebook(codebook, out)
+    _kernels.decode_sparse(
+        payload,
+        integer_array(gap_offsets),
+        integer_array(gap_counts),
+        integer_array(index_offsets),
+        integer_array(index_counts),
+        _lengths(gap_lengths),
+        filler,
+        _lengths(index_lengths),
+        _values(codebook),
+        out.itemsize,
+        min(span, max(len(out), 1)),
+        _unsigned_bytes(out),
+    )
+
+
+def _lengths(lengths: Bytes) -> Bytes:
+    return np.ascontiguousarray(lengths, dtype=np.uint8)
+
+
+def _values(codebook: Array) -> Array:
+    """The codebook as bytes, which any dtype can be seen as."""
+    return np.ascontiguousarray(codebook).view(np.uint8)
+
+
+def _unsigned_bytes(out: Array) -> Bytes:
+    check_output(out)
+    return out.view(np.uint8)

@@ -1,0 +1,111 @@
+"""The weight kernels in C: coerce arguments, allocate results, call the extension.
+
+`reference_weights` has the same functions and documents what they compute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcz.codec.kernels import _kernels
+from dcz.codec.kernels.weight_arguments import (
+    BINS,
+    Summary,
+    check_levels,
+    check_limit,
+    index_array,
+    index_type,
+    pattern_array,
+    value_array,
+)
+
+__all__ = [
+    "Summary",
+    "assign",
+    "cluster",
+    "count_magnitudes",
+    "distinct",
+    "histogram",
+    "lloyd",
+    "lookup",
+    "measure",
+    "summarize",
+]
+
+
+def summarize(values: NDArray[Any]) -> Summary:
+    """Summarize values; see `reference_weights.summarize`."""
+    return Summary(*_kernels.summarize(value_array(values)))
+
+
+def count_magnitudes(values: NDArray[Any], shift: int, prefix: int) -> NDArray[np.int64]:
+    """Count a digit of the magnitudes; see `reference_weights.count_magnitudes`."""
+    counts = np.zeros(BINS, np.int64)
+    _kernels.count_magnitudes(value_array(values), shift, prefix, counts)
+    return counts
+
+
+def histogram(
+    values: NDArray[Any], cutoff: float, low: float, scale: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Bin the survivors; see `reference_weights.histogram`."""
+    counts = np.zeros(BINS, np.int64)
+    sums = np.zeros(BINS, np.int64)
+    _kernels.histogram(value_array(values), cutoff, low, scale, counts, sums)
+    return counts, sums
+
+
+def cluster(counts: NDArray[np.int64], sums: NDArray[np.int64], levels: int) -> NDArray[np.float64]:
+    """Find k-means centroids; see `reference_weights.cluster`."""
+    centroids = np.empty(check_levels(levels), np.float64)
+    found = _kernels.cluster(_integers(counts), _integers(sums), centroids)
+    return centroids[:found].copy()
+
+
+def lloyd(
+    counts: NDArray[np.int64], sums: NDArray[np.int64], centroids: ArrayLike, steps: int
+) -> NDArray[np.float64]:
+    """Iterate k-means from given centroids; see `reference_weights.lloyd`."""
+    moving = np.array(centroids, np.float64, ndmin=1)
+    found = _kernels.lloyd(_integers(counts), _integers(sums), moving, steps)
+    return moving[:found].copy()
+
+
+def assign(
+    values: NDArray[Any], cutoff: float, thresholds: ArrayLike, first: int
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Find the level of every survivor; see `reference_weights.assign`."""
+    array = value_array(values)
+    bounds = np.require(thresholds, np.float64, "CA")
+    indices = np.empty(array.size, index_type(first + bounds.size + 1))
+    _kernels.assign(array, cutoff, bounds, first, indices)
+    return indices
+
+
+def measure(values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike) -> float:
+    """Sum the squared errors; see `reference_weights.measure`."""
+    table = np.require(codebook, np.float64, "CA")
+    return float(_kernels.measure(value_array(values), index_array(indices), table))
+
+
+def distinct(patterns: NDArray[Any], limit: int) -> NDArray[Any] | None:
+    """Collect the distinct patterns; see `reference_weights.distinct`."""
+    array = pattern_array(patterns)
+    keys = np.empty(check_limit(limit), np.uint64)
+    found = _kernels.distinct(array, keys)
+    return None if found > limit else np.sort(keys[:found]).astype(array.dtype)
+
+
+def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Find each pattern's place in a table; see `reference_weights.lookup`."""
+    array = pattern_array(patterns)
+    indices = np.empty(array.size, index_type(table.size))
+    _kernels.lookup(array, pattern_array(table), indices)
+    return indices
+
+
+def _integers(array: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.require(array, np.int64, "CA")

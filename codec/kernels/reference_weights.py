@@ -1,0 +1,267 @@
+"""The weight kernels in NumPy: the definition of every result, to the last bit.
+
+A survivor is a value with w != 0 and |w| >= cutoff, compared in double. Sums of doubles are taken
+in eight lanes: lane j adds elements j, j + 8, j + 16, ... in order, and the lanes are added in
+order at the end. Arrays are one-dimensional; values are float32 or float64. Memory is bounded by
+chunks. Clustering is in `reference_cluster`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcz.codec.kernels.reference_cluster import cluster, cube_root, lloyd
+from dcz.codec.kernels.weight_arguments import (
+    BINS,
+    Summary,
+    check_limit,
+    index_array,
+    index_type,
+    pattern_array,
+    value_array,
+)
+
+__all__ = [
+    "Summary",
+    "assign",
+    "cluster",
+    "count_magnitudes",
+    "distinct",
+    "histogram",
+    "lloyd",
+    "lookup",
+    "measure",
+    "summarize",
+]
+
+CHUNK = 1 << 19
+LARGEST_POSITION = 2.0**32 - 1
+SEGMENTS = 4096
+SEGMENT_BITS = 20
+SAMPLE_VALUES = 65536
+LEAST_WIDTH = 4
+SHARED_WIDTH = BINS - SEGMENTS * LEAST_WIDTH
+
+
+def summarize(values: NDArray[Any]) -> Summary:
+    """Summarize values in one pass.
+
+    Raises ValueError if values are not floats of 32 or 64 bits.
+    """
+    array = value_array(values)
+    if array.size == 0:
+        return Summary(0.0, 0.0, 0, True, 0.0)
+    zeros = array.size - int(np.count_nonzero(array))
+    if not all(np.isfinite(chunk).all() for chunk in _chunks(array)):
+        return Summary(np.nan, np.nan, zeros, False, np.nan)
+    lanes = np.zeros(8)
+    with np.errstate(over="ignore", under="ignore"):
+        for chunk in _chunks(array):
+            wide = chunk.astype(np.float64)
+            lanes = _extend_lanes(lanes, wide * wide)
+    # adding zero turns -0.0 into 0.0
+    return Summary(
+        float(array.min()) + 0.0, float(array.max()) + 0.0, zeros, True, _sum_lanes(lanes)
+    )
+
+
+def count_magnitudes(values: NDArray[Any], shift: int, prefix: int) -> NDArray[np.int64]:
+    """Count a 16-bit digit of the magnitudes that share the digits above it.
+
+    The key of a value is the bit pattern of |w| as an unsigned integer. Counts
+    ``(key >> shift) & 0xffff`` over keys with ``key >> (shift + 16) == prefix``; a shift by the
+    whole width gives 0. Returns int64[65536].
+
+    Raises ValueError if values are not floats or shift exceeds their width.
+    """
+    array = value_array(values)
+    bits = array.itemsize * 8
+    if not 0 <= shift <= bits:
+        raise ValueError(f"shift {shift} beyond a key of {bits} bits")
+    counts = np.zeros(BINS, np.int64)
+    for chunk in _chunks(array.view(f"u{array.itemsize}")):
+        keys = chunk.astype(np.uint64) & np.uint64((1 << (bits - 1)) - 1)
+        digits = _shifted(keys, shift, bits) & np.uint64(0xFFFF)
+        chosen = digits[_shifted(keys, shift + 16, bits) == np.uint64(prefix)]
+        counts += np.bincount(chosen.astype(np.int64), minlength=BINS)
+    return counts
+
+
+def histogram(
+    values: NDArray[Any], cutoff: float, low: float, scale: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Bin the survivors, finely where they are dense.
+
+    The position of a survivor is ``(w - low) * scale`` in double, truncated and clamped to
+    0 .. 2**32 - 1 (to 0 if not a number). Positions fall into 4096 segments of 2**20; each
+    segment has bins of equal width, 4 and a part of the other 49152 in proportion to about the
+    cube root of its share in a sample of the values: of every ``(n // 65536 | 1)``-th. So an
+    outlier costs the other values little resolution.
+
+    Returns
+    -------
+    counts, sums : int64[65536]
+        Number of survivors in each bin and sum of their positions; bins are ascending.
+
+    Raises ValueError for values that are not floats, a cutoff that is not a number, low or scale
+    that is not finite, or a negative scale.
+    """
+    array = value_array(values)
+    if np.isnan(cutoff):
+        raise ValueError("cutoff is not a number")
+    if not (np.isfinite(low) and np.isfinite(scale) and scale >= 0.0):
+        raise ValueError("low or scale is not finite, or scale is negative")
+    sample = array[:: (array.size // SAMPLE_VALUES) | 1]
+    base, width = _plan_grid(_survivor_positions(sample, cutoff, low, scale))
+    counts = np.zeros(BINS, np.int64)
+    sums = np.zeros(BINS, np.int64)
+    for chunk in _chunks(array):
+        positions = _survivor_positions(chunk, cutoff, low, scale)
+        segments = positions >> SEGMENT_BITS
+        offsets = positions & ((1 << SEGMENT_BITS) - 1)
+        bins = base[segments] + (offsets * width[segments] >> SEGMENT_BITS)
+        counts += np.bincount(bins, minlength=BINS)
+        # exact in double: a chunk's sum of positions is below 2**51
+        sums += np.bincount(bins, positions, minlength=BINS).astype(np.int64)
+    return counts, sums
+
+
+def assign(
+    values: NDArray[Any], cutoff: float, thresholds: ArrayLike, first: int
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Find the level of every survivor.
+
+    Parameters
+    ----------
+    thresholds : float64[k - 1]
+        Finite, ascending; a survivor's level is the number of thresholds below it.
+    first : int
+        Index of level 0: 0 or 1. Values that do not survive get index 0.
+
+    Returns
+    -------
+    uint8[n] if first + k <= 256, else uint16[n]
+
+    Raises ValueError for values that are not floats, a cutoff that is not a number, bad
+    thresholds, another first or more than 65536 indices.
+    """
+    array = value_array(values)
+    bounds = np.asarray(thresholds, np.float64)
+    if np.isnan(cutoff):
+        raise ValueError("cutoff is not a number")
+    if first not in (0, 1):
+        raise ValueError("first is neither 0 nor 1")
+    if not np.isfinite(bounds).all() or (bounds[1:] < bounds[:-1]).any():
+        raise ValueError("thresholds are not finite and ascending")
+    indices = np.empty(array.size, index_type(first + bounds.size + 1))
+    for start in range(0, array.size, CHUNK):
+        wide = array[start : start + CHUNK].astype(np.float64)
+        found = first + np.searchsorted(bounds, wide, side="left")
+        indices[start : start + CHUNK] = np.where(_survives(wide, cutoff), found, 0)
+    return indices
+
+
+def measure(values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike) -> float:
+    """Sum the squared differences between values and their levels, in lanes.
+
+    Raises ValueError for wrong dtypes, different lengths or an index outside the codebook.
+    """
+    array = value_array(values)
+    chosen = index_array(indices)
+    table = np.asarray(codebook, np.float64)
+    if array.size != chosen.size:
+        raise ValueError("lengths differ")
+    if chosen.size and int(chosen.max()) >= table.size:
+        raise ValueError("index outside the codebook")
+    lanes = np.zeros(8)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for start in range(0, array.size, CHUNK):
+            wide = array[start : start + CHUNK].astype(np.float64)
+            difference = wide - table[chosen[start : start + CHUNK]]
+            lanes = _extend_lanes(lanes, difference * difference)
+        return _sum_lanes(lanes)
+
+
+def distinct(patterns: NDArray[Any], limit: int) -> NDArray[Any] | None:
+    """Return the distinct patterns, ascending; None if there are more than limit.
+
+    Raises ValueError for patterns that are not unsigned integers or a limit above 65536.
+    """
+    array = pattern_array(patterns)
+    found = array[:0]
+    check_limit(limit)
+    for chunk in _chunks(array):
+        found = np.union1d(found, chunk)
+        if found.size > limit:
+            return None
+    return found
+
+
+def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return each pattern's place in a strictly ascending table of the same dtype.
+
+    Returns uint8 for tables of up to 256 patterns, else uint16.
+
+    Raises ValueError for wrong dtypes, an unsorted table or a pattern it lacks.
+    """
+    array = pattern_array(patterns)
+    keys = pattern_array(table)
+    if array.dtype != keys.dtype:
+        raise ValueError("types differ")
+    if (keys[1:] <= keys[:-1]).any():
+        raise ValueError("table is not ascending")
+    indices = np.empty(array.size, index_type(keys.size))
+    for start in range(0, array.size, CHUNK):
+        chunk = array[start : start + CHUNK]
+        found = np.searchsorted(keys, chunk)
+        if (found == keys.size).any() or (keys[found] != chunk).any():
+            raise ValueError("pattern missing from the table")
+        indices[start : start + CHUNK] = found
+    return indices
+
+
+def _chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    return (array[start : start + CHUNK] for start in range(0, array.size, CHUNK))
+
+
+def _extend_lanes(lanes: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    rows = np.concatenate([lanes, terms, np.zeros(-terms.size % 8)]).reshape(-1, 8)
+    # accumulate, since reduce may add in pairs
+    last: NDArray[np.float64] = np.add.accumulate(rows, axis=0)[-1]
+    return last
+
+
+def _sum_lanes(lanes: NDArray[np.float64]) -> float:
+    return float(np.add.accumulate(lanes)[-1])
+
+
+def _shifted(keys: NDArray[np.uint64], shift: int, bits: int) -> NDArray[np.uint64]:
+    return keys >> np.uint64(shift) if shift < bits else np.zeros_like(keys)
+
+
+def _survives(wide: NDArray[np.float64], cutoff: float) -> NDArray[np.bool_]:
+    return (wide != 0.0) & (np.abs(wide) >= cutoff)
+
+
+def _survivor_positions(
+    values: NDArray[Any], cutoff: float, low: float, scale: float
+) -> NDArray[np.int64]:
+    wide = values.astype(np.float64)
+    wide = wide[_survives(wide, cutoff)]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        positions = (wide - low) * scale
+    positions = np.where(positions > 0.0, positions, 0.0)
+    return np.minimum(positions, LARGEST_POSITION).astype(np.int64)
+
+
+def _plan_grid(positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    sampled = np.bincount(positions >> SEGMENT_BITS, minlength=SEGMENTS)
+    roots = np.where(sampled > 0, cube_root(sampled.astype(np.float64)), 0.0)
+    total = np.add.accumulate(roots)[-1]
+    shares = roots / total if total > 0.0 else roots
+    width = LEAST_WIDTH + (shares * SHARED_WIDTH).astype(np.int64)
+    return np.cumsum(width) - width, width

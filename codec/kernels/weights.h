@@ -1,0 +1,93 @@
+/* Kernels over weights: statistics, histograms, clustering, assignment.
+ *
+ * Pure loops: no allocation, no Python, no check of arguments (bind_weights.c does all three).
+ * reference_weights.py defines every result, to the last bit; so this must be compiled without
+ * contraction (-ffp-contract=off) and without -ffast-math.
+ */
+#ifndef DCZ_WEIGHTS_H
+#define DCZ_WEIGHTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12
+#define DCZ_VECTORIZE __attribute__((target_clones("default", "arch=x86-64-v3")))
+#endif
+#endif
+#ifndef DCZ_VECTORIZE
+#define DCZ_VECTORIZE
+#endif
+
+enum {
+    DCZ_BINS = 65536,    /* bins of a histogram, values of a 16-bit digit */
+    DCZ_SEGMENTS = 4096, /* stretches of equal bins in a histogram's grid */
+    DCZ_BUCKETS = 4096   /* entries of the table that starts a search for a level */
+};
+
+/* An array as it lies in memory, aligned or not. */
+typedef struct {
+    const void *data;
+    size_t count;
+    size_t width; /* bytes an element: 4 or 8 for values, 1, 2, 4 or 8 for patterns */
+} dcz_array;
+
+typedef struct {
+    double minimum;
+    double maximum;
+    double energy;
+    int64_t zeros;
+    int finite;
+} dcz_summary;
+
+typedef struct {
+    uint64_t packed[DCZ_BINS]; /* count << 40 | sum of offsets in the segment */
+    uint32_t base[DCZ_SEGMENTS];
+    uint32_t width[DCZ_SEGMENTS];
+} dcz_histogram_scratch;
+
+typedef struct {
+    double low;
+    double scale;
+    uint32_t first_half; /* of the most thresholds in a bucket */
+    uint32_t start[DCZ_BUCKETS];
+    double *thresholds; /* padded with infinities to dcz_padded_thresholds() */
+} dcz_assigner;
+
+typedef struct {
+    uint64_t *keys;
+    uint32_t *slots; /* 0, or an index into keys plus one */
+    unsigned slot_bits;
+} dcz_table;
+
+dcz_summary dcz_summarize(dcz_array values);
+void dcz_count_magnitudes(dcz_array values, unsigned shift, uint64_t prefix, int64_t *counts);
+void dcz_histogram(dcz_array values, double cutoff, double low, double scale, int64_t *counts,
+                   int64_t *sums, dcz_histogram_scratch *scratch);
+double dcz_measure(dcz_array values, dcz_array indices, const double *codebook);
+/* The sum of eight partial sums, in order. */
+double dcz_add_lanes(const double *lanes);
+/* Within 6%, from integer arithmetic alone: equal on every machine. x is positive. */
+double dcz_cube_root(double x);
+
+unsigned dcz_largest(dcz_array indices);
+
+size_t dcz_padded_thresholds(size_t count);
+void dcz_prepare_assigner(dcz_assigner *assigner, dcz_array thresholds);
+void dcz_assign(const dcz_assigner *assigner, dcz_array values, double cutoff, unsigned first,
+                void *indices, size_t index_width);
+
+unsigned dcz_slot_bits(size_t keys);
+size_t dcz_distinct(dcz_array patterns, size_t limit, dcz_table *table);
+int dcz_fill_table(dcz_table *table, dcz_array keys);
+int dcz_lookup(const dcz_table *table, dcz_array patterns, void *indices, size_t index_width);
+
+/* cluster.c */
+int dcz_valid_histogram(const int64_t *counts, const int64_t *sums, size_t bins, size_t *used);
+size_t dcz_cluster_scratch(size_t used, size_t levels);
+size_t dcz_cluster(const int64_t *counts, const int64_t *sums, size_t bins, size_t levels,
+                   double *centroids, void *scratch);
+size_t dcz_lloyd(const int64_t *counts, const int64_t *sums, size_t bins, double *centroids,
+                 size_t levels, size_t steps, void *scratch);
+
+#endif

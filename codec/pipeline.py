@@ -1,0 +1,158 @@
+"""The one place where the order of the stages is written: prune, share, code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcz.codec import coders, kernels, share
+from dcz.codec.codebook import MAX_LEVELS
+from dcz.codec.errors import located
+from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
+from dcz.codec.plan import TensorPlan, TensorSource
+from dcz.codec.prune import Weights
+from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
+
+FEW_VALUES = 4096
+SAMPLE = 65536
+SMALL = 4096
+FRAME_COST = 9
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTensor:
+    """A tensor after all stages.
+
+    Attributes
+    ----------
+    frame : Frame
+        The tensor coded alone.
+    shared : SharedTensor or None
+        The shared tensor, if that is what the frame codes; None if the frame is lossless.
+    array : array[numel]
+        The original elements.
+    exact : bool
+        Whether decoding gives the original bit for bit.
+    squared_error, energy : float
+        Sums of (w - w')**2 and of w**2; 0 for tensors that hold NaN or infinity.
+    """
+
+    frame: Frame
+    shared: SharedTensor | None
+    array: AnyArray
+    exact: bool
+    squared_error: float
+    energy: float
+
+    def decoded(self, start: int, stop: int) -> AnyArray:
+        """Elements start to stop of what a decoder will give."""
+        if self.shared is None:
+            return self.array[start:stop]
+        return self.shared.codebook[self.shared.indices[start:stop]]
+
+
+def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
+    """Prune, share and code one tensor."""
+    with located(tensor=tensor.name):
+        array = tensor.read().reshape(-1)
+        if not is_floating(array.dtype):
+            return _encode_exact(array, 0.0)
+        values = share.widen(array)
+        summary = kernels.summarize(values)
+        if not plan.share or not share.shareable(summary):
+            return _encode_exact(array, summary.energy if summary.finite else 0.0)
+        few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
+        if few is not None and not _prunes(few, plan.cutoff):
+            return _encode_exact(array, summary.energy, few)
+        shared = _prune_and_share(array, values, plan, few)
+        return _encode_shared(array, values, shared, summary.energy)
+
+
+def _prunes(few: SharedTensor, cutoff: float) -> bool:
+    magnitudes = np.abs(few.codebook.astype(np.float64))
+    return bool(np.any((magnitudes > 0) & (magnitudes < cutoff)))
+
+
+def _prune_and_share(
+    array: AnyArray, values: Weights, plan: TensorPlan, few: SharedTensor | None
+) -> SharedTensor:
+    """The surviving weights under a codebook; their own values where they are few already."""
+    summary = kernels.summarize(values)
+    zeros = summary.zeros > 0 or plan.cutoff > 0
+    if not share.survives(summary, plan.cutoff):
+        nothing = np.zeros(0, array.dtype)
+        return share.assign(values, np.inf, nothing, zeros=True)
+    if few is not None:
+        survivors = share.surviving_values(few.codebook, plan.cutoff)
+        return share.assign(values, plan.cutoff, survivors, zeros=zeros)
+    return _share(array, values, plan, zeros=zeros)
+
+
+def _share(array: AnyArray, values: Weights, plan: TensorPlan, *, zeros: bool) -> SharedTensor:
+    """K-means; where an error was promised, with more levels until it is kept."""
+    shape = share.histogram(values, plan.cutoff)
+    levels = plan.levels or 1
+    while True:
+        levels = min(levels, MAX_LEVELS - zeros)
+        centroids = INITIALISATIONS[plan.initialisation](shape, levels)
+        codebook = share.make_codebook(shape, centroids, array.dtype)
+        shared = share.assign(values, plan.cutoff, codebook, zeros=zeros)
+        if plan.error is None or levels == MAX_LEVELS - zeros:
+            return shared
+        if share.sharing_error(values, shared) <= plan.error:
+            return shared
+        levels += 1 + levels // 8
+
+
+def _encode_shared(
+    array: AnyArray, values: Weights, shared: SharedTensor, energy: float
+) -> EncodedTensor:
+    frame = coders.encode_shared([shared])
+    if array.size <= SAMPLE:
+        lossless = coders.encode_lossless([array])
+        if len(lossless.payload) <= len(frame.payload):
+            return EncodedTensor(lossless, None, array, True, 0.0, energy)
+    error = share.squared_error(values, shared)
+    return EncodedTensor(frame, shared, array, False, error, energy)
+
+
+def _encode_exact(array: AnyArray, energy: float, few: SharedTensor | None = None) -> EncodedTensor:
+    """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
+    few = few if few is not None else share.already_shared(array, FEW_VALUES)
+    if few is None:
+        return EncodedTensor(coders.encode_lossless([array]), None, array, True, 0.0, energy)
+    frame = coders.encode_shared([few])
+    if _planes_may_win(array, len(frame.payload)):
+        lossless = coders.encode_lossless([array])
+        if len(lossless.payload) < len(frame.payload):
+            return EncodedTensor(lossless, None, array, True, 0.0, energy)
+    return EncodedTensor(frame, few, array, True, 0.0, energy)
+
+
+def _planes_may_win(array: AnyArray, shared_size: int) -> bool:
+    """Judge by the start of a large tensor whether its byte planes repeat themselves."""
+    sample = coders.encode_lossless([array[:SAMPLE]])
+    return len(sample.payload) * array.size <= shared_size * min(array.size, SAMPLE)
+
+
+def merge(tensors: Sequence[EncodedTensor]) -> Frame | None:
+    """Code small tensors of one `group_key` together; None if that is no smaller than apart."""
+    if len(tensors) == 1:
+        return None
+    shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
+    if shared:
+        frame = coders.encode_shared(shared)
+    else:
+        frame = coders.encode_lossless([tensor.array for tensor in tensors])
+    apart = sum(len(tensor.frame.payload) + FRAME_COST for tensor in tensors)
+    return frame if len(frame.payload) + FRAME_COST < apart else None
+
+
+def group_key(tensor: EncodedTensor) -> tuple[object, ...] | None:
+    """What small tensors must have in common to share a frame; None for larger ones."""
+    if tensor.array.size > SMALL:
+        return None
+    zero = tensor.shared.has_zero if tensor.shared is not None else None
+    return tensor.array.dtype, zero

@@ -1,0 +1,307 @@
+"""Where every bit of a packed file is: stages, streams, tensors, and the entropies that bound them.
+
+The stages are those of Deep Compression (figure 1): after pruning, survivors in their own dtype
+and gaps at fixed length; after sharing, indices at fixed length and codebooks; then coded; then
+with everything that makes it a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcz.codec.entropy import StreamStatistics
+from dcz.codec.frame import Description
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSummary:
+    """What is known of a tensor before its frame is looked into.
+
+    Attributes
+    ----------
+    name, dtype : str
+    shape : tuple of int
+    numel : int
+    itemsize : int
+        Bytes of one element.
+    relative_error : float
+        sum (w - w')**2 / sum w**2; 0 where the tensor is exact.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    numel: int
+    itemsize: int
+    relative_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSummary:
+    """A frame: its coder's name, its payload's size in bytes, what it holds and how."""
+
+    coder: str
+    payload_bytes: int
+    members: Sequence[MemberSummary]
+    description: Description
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A tensor that is stored as another: its own name, the other's, and whether they were tied."""
+
+    name: str
+    alias_of: str
+    tied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TensorReport:
+    """One tensor.
+
+    Attributes
+    ----------
+    name, dtype, shape, numel
+        As in the checkpoint.
+    nonzero : int
+        Elements that are not zero.
+    levels : int
+        Values its codebook holds; 0 without one.
+    coder : str
+        Name of the frame's coder.
+    bits : int
+        What the tensor takes of its frame; a shared frame is divided by size.
+    bound_bits : float
+        The same at the streams' order-0 entropies, codebooks included.
+    relative_error : float
+    streams : tuple of StreamStatistics
+        Those of its frame; in a shared frame they stand with the first tensor.
+    alias_of : str or None
+        The tensor that is stored in its place.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    numel: int
+    nonzero: int
+    levels: int
+    coder: str
+    bits: int
+    bound_bits: float
+    relative_error: float
+    streams: tuple[StreamStatistics, ...] = ()
+    alias_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """The model after one stage: bytes, ratio to the dense source, and bytes at entropy."""
+
+    stage: str
+    bytes: int
+    ratio: float
+    bound_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A packed model.
+
+    Attributes
+    ----------
+    source_bytes : int
+        All tensors dense in their own dtype; tied ones once.
+    file_bytes : int
+    ratio : float
+        source_bytes / file_bytes.
+    relative_error : float
+        sum (w - w')**2 / sum w**2 over floating-point tensors of two or more dimensions.
+    stages, tensors
+        In order.
+    parts : mapping from str to int
+        Where the file's bytes are; adds up to `file_bytes`.
+    alternatives : mapping from str to int
+        Bytes that other ways of packing would have given, where they were measured.
+    metadata : mapping of str to str
+        The user's own.
+    """
+
+    source_bytes: int
+    file_bytes: int
+    ratio: float
+    relative_error: float
+    stages: tuple[StageReport, ...]
+    tensors: tuple[TensorReport, ...]
+    parts: Mapping[str, int]
+    alternatives: Mapping[str, int] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values for JSON."""
+        table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        table["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
+        table["tensors"] = [_tensor_dict(tensor) for tensor in self.tensors]
+        for name in ("parts", "alternatives", "metadata"):
+            table[name] = dict(table[name])
+        return table
+
+
+def _tensor_dict(tensor: TensorReport) -> dict[str, Any]:
+    table = {f.name: getattr(tensor, f.name) for f in dataclasses.fields(tensor)}
+    table["shape"] = list(tensor.shape)
+    table["streams"] = [
+        {**dataclasses.asdict(stream), "coded_bits": stream.coded_bits} for stream in tensor.streams
+    ]
+    return table
+
+
+def build_report(
+    frames: Sequence[FrameSummary],
+    aliases: Sequence[Alias],
+    container: Mapping[str, int],
+    *,
+    order: Iterable[str],
+    relative_error: float,
+    metadata: Mapping[str, str],
+) -> Report:
+    """Put a report together.
+
+    Parameters
+    ----------
+    frames, aliases
+        All of the file.
+    container : mapping from str to int
+        Bytes of the file outside its frames, by what they are for.
+    order : iterable of str
+        The tensors' names as they are to be listed.
+    relative_error : float
+        Of the model.
+    metadata : mapping of str to str
+    """
+    rows = {row.name: row for frame in frames for row in _tensor_rows(frame)}
+    source_bytes = sum(_dense_bytes(frame) for frame in frames)
+    for alias in aliases:
+        original = rows[alias.alias_of]
+        rows[alias.name] = dataclasses.replace(
+            original, name=alias.name, bits=0, bound_bits=0.0, streams=(), alias_of=alias.alias_of
+        )
+        if not alias.tied:
+            source_bytes += _dense_size_of(frames, alias.alias_of)
+    parts = _sum_parts(frames) | dict(container)
+    file_bytes = sum(parts.values())
+    return Report(
+        source_bytes=source_bytes,
+        file_bytes=file_bytes,
+        ratio=source_bytes / file_bytes,
+        relative_error=relative_error,
+        stages=_stages(frames, source_bytes, file_bytes),
+        tensors=tuple(rows[name] for name in order),
+        parts=parts,
+        metadata=metadata,
+    )
+
+
+def _dense_bytes(frame: FrameSummary) -> int:
+    return sum(member.numel * member.itemsize for member in frame.members)
+
+
+def _dense_size_of(frames: Sequence[FrameSummary], name: str) -> int:
+    return next(m.numel * m.itemsize for f in frames for m in f.members if m.name == name)
+
+
+def _sum_parts(frames: Sequence[FrameSummary]) -> dict[str, int]:
+    parts: dict[str, int] = {}
+    for frame in frames:
+        for part, size in frame.description.parts.items():
+            parts[part] = parts.get(part, 0) + size
+    return parts
+
+
+def _tensor_rows(frame: FrameSummary) -> list[TensorReport]:
+    weights = [member.numel * member.itemsize for member in frame.members]
+    bits = apportion(8 * frame.payload_bytes, weights)
+    bound = _bound_bits(frame)
+    return [
+        TensorReport(
+            name=member.name,
+            shape=member.shape,
+            dtype=member.dtype,
+            numel=member.numel,
+            nonzero=frame.description.nonzero[i],
+            levels=frame.description.levels[i],
+            coder=frame.coder,
+            bits=bits[i],
+            bound_bits=bound * (weights[i] / sum(weights) if sum(weights) else 0.0),
+            relative_error=member.relative_error,
+            streams=frame.description.streams if i == 0 else (),
+        )
+        for i, member in enumerate(frame.members)
+    ]
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """Divide a whole number in proportion to weights so that the parts add up to it."""
+    whole = sum(weights) or 1
+    shares = []
+    given = passed = 0
+    for weight in weights:
+        passed += weight
+        shares.append(total * passed // whole - given)
+        given += shares[-1]
+    shares[-1] += total - given
+    return shares
+
+
+def _bound_bits(frame: FrameSummary) -> float:
+    """Order-0 entropies, and the codebooks, which no entropy coder shortens."""
+    if not frame.description.streams:
+        return 8.0 * frame.payload_bytes
+    entropy = sum(stream.entropy_bits for stream in frame.description.streams)
+    return entropy + 8 * frame.description.parts["codebooks"]
+
+
+def _stages(
+    frames: Sequence[FrameSummary], source_bytes: int, file_bytes: int
+) -> tuple[StageReport, ...]:
+    pruned = sum(_pruned_bits(frame, at_entropy=False) for frame in frames)
+    pruned_bound = sum(_pruned_bits(frame, at_entropy=True) for frame in frames)
+    shared = sum(_shared_bits(frame) for frame in frames)
+    bound = sum(_bound_bits(frame) for frame in frames)
+    coded = 8.0 * sum(frame.payload_bytes for frame in frames)
+    sizes = [
+        ("prune", pruned, pruned_bound),
+        ("share", shared, bound),
+        ("huffman", coded, bound),
+        ("container", 8.0 * file_bytes, bound),
+    ]
+    return tuple(
+        StageReport(
+            stage,
+            math.ceil(bits / 8),
+            source_bytes / max(math.ceil(bits / 8), 1),
+            math.ceil(least / 8),
+        )
+        for stage, bits, least in sizes
+    )
+
+
+def _pruned_bits(frame: FrameSummary, *, at_entropy: bool) -> float:
+    """Survivors in full and their gaps; everything where zeros are not left out."""
+    gaps = [s for s in frame.description.streams if s.stream == "gap"]
+    if not gaps:
+        return 8.0 * _dense_bytes(frame)
+    survivors = sum(frame.description.nonzero) * 8.0 * frame.members[0].itemsize
+    return survivors + sum(s.entropy_bits if at_entropy else s.fixed_bits for s in gaps)
+
+
+def _shared_bits(frame: FrameSummary) -> float:
+    """Indices and gaps at fixed length and codebooks; everything where nothing is shared."""
+    if not any(frame.description.levels):
+        return 8.0 * _dense_bytes(frame)
+    fixed = sum(stream.fixed_bits for stream in frame.description.streams)
+    return fixed + 8.0 * frame.description.parts["codebooks"]

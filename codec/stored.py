@@ -1,0 +1,49 @@
+"""Stored: the elements' bytes as they are, little-endian."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dcz.codec.errors import CorruptError
+from dcz.codec.frame import AnyArray, Description, Frame, Member, Parts, nonzero_elements, numel
+
+CODER = 0
+UNIT = 65536
+
+
+def encode(arrays: Sequence[AnyArray]) -> Frame:
+    """Store one or more flat arrays of one dtype."""
+    payload = b"".join(array.tobytes() for array in arrays)
+    parts = Parts()
+    parts.add("lossless", len(payload))
+    return Frame(CODER, payload, parts.sizes, ())
+
+
+class Decoder:
+    """Reads a stored frame; see `FrameDecoder`."""
+
+    unit = UNIT
+
+    def __init__(self, payload: memoryview, members: Sequence[Member]) -> None:
+        self.members = members
+        self.itemsize = members[0].dtype.itemsize
+        expected = numel(members) * self.itemsize
+        if len(payload) != expected:
+            raise CorruptError(f"stored frame: {len(payload)} bytes for {expected} of tensors")
+        self.payload = payload
+
+    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+        """Copy elements start to stop into `out`."""
+        data = self.payload[start * self.itemsize : stop * self.itemsize]
+        out.view(np.uint8)[:] = np.frombuffer(data, np.uint8)
+
+    def describe(self) -> Description:
+        """Sizes; stored bytes have no streams."""
+        flat = np.empty(numel(self.members), self.members[0].dtype)
+        self.decode(0, flat.size, flat)
+        parts = Parts()
+        parts.add("lossless", len(self.payload))
+        levels = (0,) * len(self.members)
+        return Description(parts.sizes, (), levels, nonzero_elements(flat, self.members))

@@ -1,0 +1,79 @@
+"""Unsigned LEB128 integers and a bounds-checked reader for what a file declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dcz.codec.errors import CorruptError, TruncatedError
+
+MAX_BYTES = 10
+
+
+def encode_varint(value: int) -> bytes:
+    """Encode 0 <= value < 2**64, seven bits a byte, lowest first."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Reads consecutive fields of a buffer and never past its end.
+
+    Attributes
+    ----------
+    data : memoryview
+        The buffer, in bytes.
+    position : int
+        Offset of the next field, in bytes.
+    """
+
+    data: memoryview
+    position: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """Bytes not yet read."""
+        return len(self.data) - self.position
+
+    def take(self, size: int, field: str) -> memoryview:
+        """The next `size` bytes. Raises TruncatedError, naming `field`."""
+        if size > self.remaining:
+            raise TruncatedError(f"{field}: {size} bytes declared, {self.remaining} left")
+        start = self.position
+        self.position += size
+        return self.data[start : self.position]
+
+    def byte(self, field: str) -> int:
+        """The next byte as an integer."""
+        return self.take(1, field)[0]
+
+    def uint32(self, field: str) -> int:
+        """The next four bytes as a little-endian integer."""
+        return int.from_bytes(self.take(4, field), "little")
+
+    def uint64(self, field: str) -> int:
+        """The next eight bytes as a little-endian integer."""
+        return int.from_bytes(self.take(8, field), "little")
+
+    def varint(self, field: str, *, low: int = 0, high: int = 2**64 - 1) -> int:
+        """The next varint. Raises CorruptError unless it is minimal and low <= value <= high."""
+        value = 0
+        for length in range(MAX_BYTES):
+            byte = self.byte(field)
+            value |= (byte & 0x7F) << (7 * length)
+            if byte < 0x80:
+                if byte == 0 and length > 0:
+                    raise CorruptError(f"{field}: varint is longer than it needs to be")
+                if not low <= value <= high:
+                    raise CorruptError(f"{field}: {value} is outside {low} to {high}")
+                return value
+        raise CorruptError(f"{field}: varint is longer than {MAX_BYTES} bytes")
+
+    def finish(self, what: str) -> None:
+        """Raise CorruptError if anything is left unread."""
+        if self.remaining:
+            raise CorruptError(f"{what}: {self.remaining} bytes too many")

@@ -1,0 +1,1 @@
+"""Files: the `.dcz` container, and the checkpoint formats it is packed from."""

@@ -1,0 +1,297 @@
+"""An open `.dcz` file: a lazy mapping from names to arrays."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from dcz.codec import dense, kernels, sparse
+from dcz.codec.errors import ChecksumError, TruncatedError, located
+from dcz.codec.frame import AnyArray, FrameDecoder, numel, split
+from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
+from dcz.formats.container import Container
+from dcz.formats.digest import CHUNK, chunk_digest, combine, tensor_digest
+from dcz.formats.index import TensorEntry
+from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
+from dcz.formats.tensors import TensorInfo
+
+# A task decodes what stays in a core's cache until it is digested. The NumPy backend works on all
+# segments of a task in step, so that larger tasks are faster there.
+_TASK_BYTES = CHUNK if kernels.BACKEND == "c" else 64 * CHUNK
+_KEPT_GROUPS = 4
+
+
+class Archive(Mapping[str, AnyArray]):
+    """A `.dcz` file, open for reading.
+
+    A mapping from the tensors' names, in the order of the source, to arrays. Each look-up decodes
+    its tensor anew. All methods may be called from several threads at once. As a context manager
+    it closes the file at the end.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    metadata : dict of str to str
+        The user's own.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        jobs: int | None = None,
+        limits: DecodeLimits = DEFAULT_LIMITS,
+    ) -> None:
+        """Open a file and read its index.
+
+        Parameters
+        ----------
+        path : path
+            The file; it is mapped into memory, not read.
+        jobs : int, optional
+            Threads that decode; as many as there are cores by default.
+        limits : DecodeLimits
+            What the file may declare.
+
+        Raises
+        ------
+        CorruptError, UnsupportedError, LimitError
+            If the file cannot be read, with the reason.
+        OSError
+            If it cannot be opened.
+        """
+        self.path = os.fspath(path)
+        self._jobs = jobs or os.cpu_count() or 1
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._groups: dict[int, list[AnyArray]] = {}
+        with located(file=self.path):
+            self._map = _map_file(self.path)
+            self._container = Container(memoryview(self._map), limits)
+        self._entries = self._container.index.tensors
+        self.metadata = dict(self._container.index.metadata)
+
+    def __getitem__(self, name: str) -> AnyArray:
+        """Decode a tensor. Raises KeyError for an unknown name, CorruptError for bad data."""
+        entry = self._entries[name]
+        out = np.empty(entry.info.shape, entry.info.dtype)
+        return self.read(name, out)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def info(self, name: str) -> TensorInfo:
+        """Name, dtype and shape of a tensor, without decoding it."""
+        return self._entries[name].info
+
+    @property
+    def size(self) -> int:
+        """Size of the file, in bytes."""
+        return self._container.size
+
+    @property
+    def ties(self) -> dict[str, str]:
+        """For each tensor that was another one in memory too, the other's name."""
+        return {n: e.alias_of for n, e in self._entries.items() if e.tied and e.alias_of}
+
+    def coder(self, name: str) -> str:
+        """Name of the coder of a tensor."""
+        return self._container.coder_name(self._entries[name].frame)
+
+    def is_exact(self, name: str) -> bool:
+        """Whether a tensor comes back bit for bit as it was packed."""
+        return self._entries[name].relative_error is None
+
+    def read(self, name: str, out: AnyArray) -> AnyArray:
+        """Decode a tensor into an array and return it.
+
+        Parameters
+        ----------
+        name : str
+        out : array
+            C-contiguous and writable, of the tensor's dtype and shape.
+
+        Raises
+        ------
+        KeyError
+            If there is no such tensor.
+        ValueError
+            If `out` does not fit.
+        CorruptError
+            If a checksum or digest does not match, or the coded bytes break the format.
+        """
+        entry = self._entries[name]
+        _check_fits(out, entry.info)
+        with located(file=self.path, tensor=name):
+            decoder = self._open(entry)
+            if len(self._container.members(entry.frame)) > 1:
+                out.reshape(-1)[:] = self._from_group(entry, decoder)
+                digest = tensor_digest(out)
+            else:
+                digest = self._decode(decoder, out.reshape(-1))
+            if digest != entry.digest:
+                raise ChecksumError("digest of the decoded tensor does not match")
+        return out
+
+    def _open(self, entry: TensorEntry) -> FrameDecoder:
+        return self._container.open_frame(entry.frame)
+
+    def _decode(self, decoder: FrameDecoder, out: AnyArray) -> int:
+        """Decode a frame's only tensor task by task and return its digest."""
+        step = max(decoder.unit, _TASK_BYTES // out.itemsize)
+        starts = range(0, max(out.size, 1), step)
+
+        def task(start: int) -> list[int]:
+            part = out[start : start + step]
+            decoder.decode(start, start + part.size, part)
+            data = part.view(np.uint8)
+            chunks = range(0, max(data.size, 1), CHUNK)
+            return [chunk_digest(data[chunk : chunk + CHUNK]) for chunk in chunks]
+
+        alone = len(starts) == 1 or self._jobs == 1
+        digests = map(task, starts) if alone else self._pool().map(task, starts)
+        return combine([digest for part in digests for digest in part])
+
+    def _pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._jobs, thread_name_prefix="dcz")
+            return self._threads
+
+    def _from_group(self, entry: TensorEntry, decoder: FrameDecoder) -> AnyArray:
+        """A tensor out of a frame of several, which is kept for the next of them."""
+        names = [e.info.name for e in self._entries.values() if _stored_in(e, entry.frame)]
+        name = entry.alias_of or entry.info.name
+        with self._lock:
+            arrays = self._groups.get(entry.frame)
+        if arrays is None:
+            members = self._container.members(entry.frame)
+            flat = np.empty(numel(members), members[0].dtype)
+            decoder.decode(0, flat.size, flat)
+            arrays = split(flat, members)
+            with self._lock:
+                while len(self._groups) >= _KEPT_GROUPS:
+                    self._groups.pop(next(iter(self._groups)))
+                self._groups[entry.frame] = arrays
+        return arrays[names.index(name)]
+
+    def report(self) -> Report:
+        """Stages, streams and entropies; decodes every symbol of the file."""
+        index = self._container.index
+        frames = [self._summarize(number) for number in range(len(index.frames))]
+        aliases = [
+            Alias(name, entry.alias_of, entry.tied)
+            for name, entry in index.tensors.items()
+            if entry.alias_of is not None
+        ]
+        sizes = self._container.sizes()
+        return build_report(
+            frames,
+            aliases,
+            {
+                "index": sizes.index,
+                "checksums": sizes.checksums,
+                "metadata": sizes.metadata,
+                "header": sizes.header,
+            },
+            order=list(index.tensors),
+            relative_error=index.relative_error or 0.0,
+            metadata=index.metadata,
+        )
+
+    def _summarize(self, number: int) -> FrameSummary:
+        entries = [e for e in self._entries.values() if _stored_in(e, number)]
+        with located(file=self.path, tensor=entries[0].info.name):
+            description = self._open(entries[0]).describe()
+        return FrameSummary(
+            coder=self._container.coder_name(number),
+            payload_bytes=self._container.index.frames[number].length,
+            members=[
+                MemberSummary(
+                    name=entry.info.name,
+                    dtype=entry.info.dtype.name,
+                    shape=entry.info.shape,
+                    numel=entry.info.numel,
+                    itemsize=entry.info.dtype.itemsize,
+                    relative_error=entry.relative_error or 0.0,
+                )
+                for entry in entries
+            ],
+            description=description,
+        )
+
+    def frame_arrays(self) -> Iterator[AnyArray]:
+        """Of each frame one index for each position, or the elements if nothing is shared."""
+        for number in range(len(self._container.index.frames)):
+            decoder = self._container.open_frame(number)
+            if isinstance(decoder, (dense.Decoder, sparse.Decoder)):
+                yield decoder.indices()
+                continue
+            members = self._container.members(number)
+            flat = np.empty(numel(members), members[0].dtype)
+            decoder.decode(0, flat.size, flat)
+            yield flat
+
+    def close(self) -> None:
+        """Close the file; arrays that were decoded stay valid."""
+        if self._threads is not None:
+            self._threads.shutdown()
+        with suppress(BufferError):
+            self._map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_archive(
+    path: str | os.PathLike[str],
+    *,
+    jobs: int | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+) -> Archive:
+    """Open a `.dcz` file without decoding anything; see `Archive`."""
+    return Archive(path, jobs=jobs, limits=limits)
+
+
+def _map_file(path: str) -> mmap.mmap:
+    with open(path, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            raise TruncatedError("the file is empty")
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _check_fits(out: AnyArray, info: TensorInfo) -> None:
+    if out.dtype != info.dtype or out.shape != info.shape:
+        raise ValueError(
+            f"{info.name!r} is {info.dtype}{list(info.shape)}, "
+            f"the array is {out.dtype}{list(out.shape)}"
+        )
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError(f"{info.name!r} needs a C-contiguous array that can be written to")
+
+
+def _stored_in(entry: TensorEntry, frame: int) -> bool:
+    return entry.frame == frame and entry.alias_of is None

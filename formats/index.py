@@ -1,0 +1,306 @@
+"""The index at the end of a file: which frame holds which tensor. FORMAT.md has the layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import zstandard
+
+from dcz.codec.coders import CODERS
+from dcz.codec.errors import CorruptError, LimitError, UnsupportedError, VersionError, located
+from dcz.codec.varint import Cursor, encode_varint
+from dcz.formats.dtypes import DType, by_code, by_numpy
+from dcz.formats.limits import DecodeLimits
+from dcz.formats.tensors import TensorInfo, checked_info
+
+EXACT, APPROXIMATE, TIED, COPY = range(4)
+_FLOAT32 = struct.Struct("<f")
+_FLOAT64 = struct.Struct("<d")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameEntry:
+    """A frame in the file.
+
+    Attributes
+    ----------
+    coder : int
+        A key of `CODERS`.
+    length : int
+        Size of the payload, in bytes.
+    checksum : int
+        Of the payload, 32 bits.
+    """
+
+    coder: int
+    length: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """A tensor in the file.
+
+    Attributes
+    ----------
+    info : TensorInfo
+        Name, dtype and shape.
+    frame : int
+        The number of the frame that holds it.
+    digest : int
+        Of the decoded elements, 64 bits.
+    relative_error : float or None
+        sum (w - w')**2 / sum w**2, as a float32; None if the tensor is exact.
+    alias_of : str or None
+        The tensor with the same elements, which is stored in its place.
+    tied : bool
+        Whether the two were one tensor in memory, and not merely equal.
+    """
+
+    info: TensorInfo
+    frame: int
+    digest: int
+    relative_error: float | None = None
+    alias_of: str | None = None
+    tied: bool = False
+
+
+@dataclass(slots=True)
+class Index:
+    """All that a file says of its content besides the frames themselves.
+
+    Attributes
+    ----------
+    frames : list of FrameEntry
+        In the order of the file.
+    tensors : dict from name to TensorEntry
+        In the order of the source; a frame's members are its tensors in this order.
+    relative_error : float or None
+        Of the model: over all floating-point tensors of two or more dimensions; None if all
+        tensors are exact.
+    metadata : dict of str to str
+        The user's own.
+    metadata_bytes : int
+        What the metadata take in the file, known once it was read.
+    """
+
+    frames: list[FrameEntry] = field(default_factory=list)
+    tensors: dict[str, TensorEntry] = field(default_factory=dict)
+    relative_error: float | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    metadata_bytes: int = 0
+
+
+def encode_index(index: Index) -> bytes:
+    """Write an index."""
+    out = bytearray(encode_varint(len(index.frames)))
+    for frame in index.frames:
+        out.append(frame.coder)
+        out += encode_varint(frame.length) + frame.checksum.to_bytes(4, "little")
+    out += encode_varint(len(index.tensors))
+    previous = b""
+    numbers = {name: number for number, name in enumerate(index.tensors)}
+    for tensor in index.tensors.values():
+        name = tensor.info.name.encode()
+        out += _encode_name(name, previous) + _encode_tensor(tensor, numbers)
+        previous = name
+    if index.relative_error is not None:
+        out += _FLOAT64.pack(index.relative_error)
+    return bytes(out) + _encode_metadata(index.metadata)
+
+
+def _encode_name(name: bytes, previous: bytes) -> bytes:
+    pairs = enumerate(zip(name, previous, strict=False))
+    common = next((i for i, (a, b) in pairs if a != b), min(len(name), len(previous)))
+    return encode_varint(common) + encode_varint(len(name) - common) + name[common:]
+
+
+def _encode_tensor(tensor: TensorEntry, numbers: Mapping[str, int]) -> bytes:
+    if tensor.alias_of is not None:
+        kind = TIED if tensor.tied else COPY
+        return bytes([kind << 6]) + encode_varint(numbers[tensor.alias_of])
+    kind = EXACT if tensor.relative_error is None else APPROXIMATE
+    out = bytes([kind << 6 | by_numpy(tensor.info.dtype).code])
+    out += encode_varint(len(tensor.info.shape))
+    out += b"".join(encode_varint(size) for size in tensor.info.shape)
+    out += encode_varint(tensor.frame) + tensor.digest.to_bytes(8, "little")
+    return out + (b"" if tensor.relative_error is None else _FLOAT32.pack(tensor.relative_error))
+
+
+def _encode_metadata(metadata: Mapping[str, str]) -> bytes:
+    if not metadata:
+        return encode_varint(0)
+    raw = json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")).encode()
+    packed = zstandard.compress(raw, 19)
+    stored = min(raw, packed, key=len)
+    return encode_varint(len(raw)) + encode_varint(len(stored)) + stored
+
+
+def decode_index(data: memoryview, limits: DecodeLimits) -> Index:
+    """Read and check an index.
+
+    Raises
+    ------
+    CorruptError
+        If a field is outside its range or the parts contradict each other.
+    LimitError
+        If it declares more than `limits` allow.
+    VersionError
+        If a frame's coder or a dtype is not known to this release.
+    """
+    cursor = Cursor(data)
+    index = Index()
+    frames = cursor.varint("frame count", high=cursor.remaining)
+    index.frames = [_decode_frame(cursor) for _ in range(frames)]
+    tensors = cursor.varint("tensor count")
+    if tensors > limits.tensors:
+        raise LimitError(f"{tensors} tensors are more than the limit of {limits.tensors}")
+    names: list[str] = []
+    previous = b""
+    total = 0
+    for _ in range(tensors):
+        previous = _decode_name(cursor, previous)
+        name = _text(previous, "tensor name")
+        if name in index.tensors:
+            raise CorruptError("name is used twice", tensor=name)
+        with located(tensor=name):
+            entry = _decode_tensor(cursor, name, names, index, limits)
+        index.tensors[name] = entry
+        names.append(name)
+        total += entry.info.nbytes
+        if total > limits.total_bytes:
+            raise LimitError(f"tensors take more than the limit of {limits.total_bytes} bytes")
+    if any(tensor.relative_error is not None for tensor in index.tensors.values()):
+        index.relative_error = _error(cursor, _FLOAT64)
+    start = cursor.position
+    index.metadata = _decode_metadata(cursor, limits)
+    index.metadata_bytes = cursor.position - start
+    cursor.finish("index")
+    _check_frames_used(index)
+    return index
+
+
+def _decode_frame(cursor: Cursor) -> FrameEntry:
+    coder = cursor.byte("frame coder")
+    if coder not in CODERS:
+        raise VersionError(f"coder {coder} is not known to this release")
+    return FrameEntry(coder, cursor.varint("frame length"), cursor.uint32("frame checksum"))
+
+
+def _decode_name(cursor: Cursor, previous: bytes) -> bytes:
+    common = cursor.varint("tensor name prefix", high=len(previous))
+    size = cursor.varint("tensor name length")
+    return previous[:common] + bytes(cursor.take(size, "tensor name"))
+
+
+def _decode_tensor(
+    cursor: Cursor, name: str, names: Sequence[str], index: Index, limits: DecodeLimits
+) -> TensorEntry:
+    tag = cursor.byte("tensor kind")
+    kind, code = tag >> 6, tag & 63
+    if kind in (TIED, COPY):
+        return _decode_alias(cursor, name, names, index, tied=kind == TIED, code=code)
+    dtype = _dtype(code)
+    shape = [cursor.varint("size") for _ in range(cursor.varint("dimensions", high=64))]
+    if math.prod(shape) * dtype.itemsize > limits.tensor_bytes:
+        raise LimitError(f"shape {shape} is over the limit of {limits.tensor_bytes} bytes")
+    try:
+        info = checked_info(name, dtype.numpy, shape)
+    except UnsupportedError as error:
+        raise LimitError(error.cause) from None
+    frame = cursor.varint("frame number", high=len(index.frames) - 1)
+    digest = cursor.uint64("digest")
+    inexact = _error(cursor, _FLOAT32) if kind == APPROXIMATE else None
+    return TensorEntry(info, frame, digest, inexact)
+
+
+def _decode_alias(
+    cursor: Cursor, name: str, names: Sequence[str], index: Index, *, tied: bool, code: int
+) -> TensorEntry:
+    if code:
+        raise CorruptError(f"reserved bits of an alias are {code}, not zero")
+    original = index.tensors[names[cursor.varint("alias", high=len(names) - 1)]]
+    if original.alias_of is not None:
+        raise CorruptError("alias of an alias")
+    info = TensorInfo(name, original.info.dtype, original.info.shape)
+    return TensorEntry(
+        info,
+        original.frame,
+        original.digest,
+        original.relative_error,
+        alias_of=original.info.name,
+        tied=tied,
+    )
+
+
+def _dtype(code: int) -> DType:
+    try:
+        return by_code(code)
+    except UnsupportedError as error:
+        raise VersionError(error.cause) from None
+
+
+def _error(cursor: Cursor, layout: struct.Struct) -> float:
+    (value,) = layout.unpack(cursor.take(layout.size, "relative error"))
+    if not 0 <= value < math.inf:
+        raise CorruptError(f"relative error: {value} is not a finite number from 0 up")
+    return float(value)
+
+
+def _text(data: bytes, field: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise CorruptError(f"{field}: not valid UTF-8") from None
+
+
+def _decode_metadata(cursor: Cursor, limits: DecodeLimits) -> dict[str, str]:
+    size = cursor.varint("metadata size")
+    if size == 0:
+        return {}
+    if size > limits.metadata_bytes:
+        raise LimitError(f"metadata of {size} bytes is over the limit of {limits.metadata_bytes}")
+    stored = bytes(cursor.take(cursor.varint("stored metadata", low=1, high=size), "metadata"))
+    raw = stored if len(stored) == size else _decompress(stored, size)
+    try:
+        pairs = json.loads(raw, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise CorruptError("metadata: not a JSON object of unique names") from None
+    if not isinstance(pairs, dict) or not all(isinstance(v, str) for v in pairs.values()):
+        raise CorruptError("metadata: not a JSON object of strings")
+    return pairs
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+def _decompress(stored: bytes, size: int) -> bytes:
+    try:
+        if zstandard.frame_content_size(stored) != size:
+            raise CorruptError(f"metadata: zstandard frame is not of {size} bytes")
+        return zstandard.ZstdDecompressor().decompress(
+            stored, max_output_size=size, read_across_frames=False, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"metadata: zstandard: {error}") from None
+
+
+def _check_frames_used(index: Index) -> None:
+    """Each frame has tensors, and those of one dtype."""
+    dtypes: dict[int, set[int]] = {}
+    for tensor in _stored(index):
+        dtypes.setdefault(tensor.frame, set()).add(by_numpy(tensor.info.dtype).code)
+    for number in range(len(index.frames)):
+        if len(dtypes.get(number, ())) != 1:
+            raise CorruptError(f"frame {number} does not hold tensors of one dtype")
+
+
+def _stored(index: Index) -> Iterator[TensorEntry]:
+    return (tensor for tensor in index.tensors.values() if tensor.alias_of is None)

@@ -1,0 +1,108 @@
+"""Tensors in memory, packed and unpacked without a foreign file in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dcz.codec.frame import AnyArray
+from dcz.codec.recipe import Recipe
+from dcz.codec.report import Report
+from dcz.formats.archive import Archive
+from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
+from dcz.formats.numpy_io import MappingCheckpoint
+from dcz.formats.packing import Path, pack
+from dcz.formats.state_dict import StateDictCheckpoint
+from dcz.formats.torch_tensors import require_torch, tensor_from_array
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_file(
+    path: Path, *, jobs: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS
+) -> dict[str, AnyArray]:
+    """Decode all tensors of a `.dcz` file.
+
+    Tensors that were one in memory when they were packed are one array again.
+
+    Parameters
+    ----------
+    path : path
+    jobs : int, optional
+        Threads that decode; as many as there are cores by default.
+    limits : DecodeLimits
+        What the file may declare.
+
+    Raises
+    ------
+    CorruptError, UnsupportedError, LimitError
+        If the file cannot be read.
+    OSError
+        If it cannot be opened.
+    """
+    with Archive(path, jobs=jobs, limits=limits) as archive:
+        ties = archive.ties
+        arrays: dict[str, AnyArray] = {}
+        for name in archive:
+            arrays[name] = arrays[ties[name]] if name in ties else archive[name]
+        return arrays
+
+
+def save_file(
+    tensors: Mapping[str, AnyArray],
+    path: Path,
+    recipe: Recipe | None = None,
+    *,
+    jobs: int | None = None,
+) -> Report:
+    """Pack arrays into a `.dcz` file; see `pack`. The arrays are not changed."""
+    return pack(MappingCheckpoint(tensors), path, recipe, jobs=jobs)
+
+
+def load_state_dict(
+    path: Path, *, jobs: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS
+) -> dict[str, torch.Tensor]:
+    """Decode all tensors of a `.dcz` file as PyTorch tensors, which `load_state_dict` accepts.
+
+    Raises
+    ------
+    CorruptError, UnsupportedError, LimitError
+        If the file cannot be read, or PyTorch is not installed.
+    OSError
+        If it cannot be opened.
+    """
+    require_torch()
+    arrays = load_file(path, jobs=jobs, limits=limits)
+    tensors: dict[int, torch.Tensor] = {}
+    for array in arrays.values():
+        if id(array) not in tensors:
+            tensors[id(array)] = tensor_from_array(array)
+    return {name: tensors[id(array)] for name, array in arrays.items()}
+
+
+def save_state_dict(
+    state_dict: Mapping[str, torch.Tensor],
+    path: Path,
+    recipe: Recipe | None = None,
+    *,
+    jobs: int | None = None,
+) -> Report:
+    """Pack a PyTorch state dict into a `.dcz` file; see `pack`. The tensors are not changed.
+
+    Pairs `weight_orig` and `weight_mask` of torch.nn.utils.prune become the pruned weight.
+    """
+    return pack(StateDictCheckpoint(state_dict), path, recipe, jobs=jobs)
+
+
+def load_model(model: torch.nn.Module, path: Path, *, jobs: int | None = None) -> None:
+    """Load a `.dcz` file into a model, every key accounted for.
+
+    Raises
+    ------
+    RuntimeError
+        From PyTorch, if names or shapes are not the model's.
+    CorruptError, UnsupportedError, LimitError
+        If the file cannot be read.
+    """
+    model.load_state_dict(load_state_dict(path, jobs=jobs), strict=True)

@@ -1,0 +1,319 @@
+"""Packing a checkpoint into a `.dcz` file, and unpacking it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+
+from dcz.codec import pipeline
+from dcz.codec.errors import located
+from dcz.codec.frame import MAX_GROUP, AnyArray, is_floating
+from dcz.codec.pipeline import EncodedTensor
+from dcz.codec.plan import TensorPlan, plan
+from dcz.codec.recipe import Recipe
+from dcz.codec.report import Report
+from dcz.formats.archive import Archive
+from dcz.formats.atomic import atomic_writer
+from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
+from dcz.formats.container import ContainerWriter
+from dcz.formats.digest import CHUNK, chunk_digest, combine, tensor_digest
+from dcz.formats.index import Index, TensorEntry
+from dcz.formats.tensors import Checkpoint, TensorInfo
+
+Path = str | os.PathLike[str]
+Progress = Callable[[str, int], None]
+
+# Tensors are encoded side by side while they are small together; a large one has memory to itself.
+_BYTES_AT_ONCE = 1 << 24
+
+
+def pack(
+    source: Path | Checkpoint,
+    dest: Path,
+    recipe: Recipe | None = None,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Pack a checkpoint into a `.dcz` file.
+
+    The file appears under its name only when it is whole and has been decoded and compared.
+
+    Parameters
+    ----------
+    source : path or Checkpoint
+        A `.safetensors`, `.pt`, `.pth`, `.npz` or `.npy` file, or an open checkpoint.
+    dest : path
+        The file to write; replaced atomically.
+    recipe : Recipe, optional
+        What to do with which tensor; by default nothing is pruned and the model's relative
+        squared error stays within 1e-3.
+    jobs : int, optional
+        Threads; as many as there are cores by default. The file does not depend on it.
+    progress : callable, optional
+        Called with a tensor's name and its number of bytes when it has been encoded.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError, UnsupportedError
+        If the source cannot be read.
+    RecipeError
+        If the recipe does not fit the checkpoint.
+    OSError
+        If a file cannot be read or written.
+    """
+    opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
+    with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
+        _Packer(checkpoint, stream, recipe or Recipe(), jobs, progress).run()
+        stream.flush()
+        with Archive(stream.name, jobs=jobs) as archive:
+            verify(archive)
+            return archive.report()
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A checkpoint's tensor as the codec sees it."""
+
+    checkpoint: Checkpoint
+    info: TensorInfo
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.info.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.info.shape
+
+    def read(self) -> AnyArray:
+        return self.checkpoint.read(self.info.name)
+
+
+@dataclass(slots=True)
+class _Result:
+    """A source with what became of it, until it is written."""
+
+    source: _Source
+    tensor: EncodedTensor
+    digest: int
+
+
+@dataclass(slots=True)
+class _Errors:
+    """Sums the model's error as the tensors come."""
+
+    squared: float = 0.0
+    energy: float = 0.0
+
+    def add(self, result: _Result) -> None:
+        if len(result.source.shape) > 1 and is_floating(result.source.dtype):
+            self.squared += result.tensor.squared_error
+            self.energy += result.tensor.energy
+
+    @property
+    def relative(self) -> float:
+        return self.squared / self.energy if self.energy else 0.0
+
+
+@dataclass(slots=True)
+class _Packer:
+    """Writes one checkpoint: tensors in order, small ones held back until they fill a frame."""
+
+    checkpoint: Checkpoint
+    stream: BinaryIO
+    recipe: Recipe
+    jobs: int | None
+    progress: Progress | None
+    entries: dict[str, TensorEntry] = field(default_factory=dict)
+    groups: dict[tuple[object, ...], list[_Result]] = field(default_factory=dict)
+    errors: _Errors = field(default_factory=_Errors)
+
+    def run(self) -> None:
+        writer = ContainerWriter(self.stream)
+        aliases, sources = self._find_aliases()
+        plans = plan(sources, self.recipe)
+        for result in self._encoded(sources, plans):
+            self.errors.add(result)
+            self._place(writer, result)
+            if self.progress is not None:
+                self.progress(result.source.name, result.source.info.nbytes)
+        for group in self.groups.values():
+            self._write_group(writer, group)
+        writer.finish(self._index(writer, aliases))
+
+    def _find_aliases(self) -> tuple[dict[str, str], list[_Source]]:
+        """Tensors that need not be stored, with those they equal; and all others."""
+        aliases = dict(self.checkpoint.ties)
+        tied_to = set(aliases.values())
+        seen: dict[tuple[object, ...], str] = {}
+        sources = []
+        for name, info in self.checkpoint.tensors.items():
+            if name in aliases:
+                continue
+            settings = self.recipe.settings_for(name)
+            array = self.checkpoint.read(name)
+            key = (info.dtype, info.shape, settings, tensor_digest(array))
+            first = seen.setdefault(key, name)
+            # What others are tied to keeps its own place, so that they share memory with it again.
+            if first != name and name not in tied_to and _equal(array, self.checkpoint.read(first)):
+                aliases[name] = first
+            else:
+                sources.append(_Source(self.checkpoint, info))
+        return aliases, sources
+
+    def _encoded(self, sources: list[_Source], plans: list[TensorPlan]) -> Iterator[_Result]:
+        """Encode side by side what is small together, and give the results in order."""
+        jobs = self.jobs or os.cpu_count() or 1
+        waiting: deque[tuple[int, Future[_Result]]] = deque()
+        in_flight = 0
+        with ThreadPoolExecutor(jobs, thread_name_prefix="dcz") as threads:
+            for source, tensor_plan in zip(sources, plans, strict=True):
+                size = source.info.nbytes
+                while waiting and (in_flight + size > _BYTES_AT_ONCE or len(waiting) >= 4 * jobs):
+                    done, future = waiting.popleft()
+                    in_flight -= done
+                    yield future.result()
+                waiting.append((size, threads.submit(_encode, source, tensor_plan)))
+                in_flight += size
+            for _, future in waiting:
+                yield future.result()
+
+    def _place(self, writer: ContainerWriter, result: _Result) -> None:
+        key = pipeline.group_key(result.tensor)
+        if key is None:
+            self._write(writer, [result])
+            return
+        group = self.groups.setdefault(key, [])
+        if sum(r.tensor.array.size for r in group) + result.tensor.array.size > MAX_GROUP:
+            self._write_group(writer, group)
+            group.clear()
+        group.append(result)
+
+    def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
+        merged = pipeline.merge([result.tensor for result in group])
+        if merged is None:
+            for result in group:
+                self._write(writer, [result])
+            return
+        number = writer.add_frame(merged)
+        for result in group:
+            self._enter(result, number)
+
+    def _write(self, writer: ContainerWriter, results: Sequence[_Result]) -> None:
+        for result in results:
+            self._enter(result, writer.add_frame(result.tensor.frame))
+
+    def _enter(self, result: _Result, frame: int) -> None:
+        tensor = result.tensor
+        error = None if tensor.exact else tensor.squared_error / (tensor.energy or 1.0)
+        info = result.source.info
+        self.entries[info.name] = TensorEntry(info, frame, result.digest, error)
+
+    def _index(self, writer: ContainerWriter, aliases: dict[str, str]) -> Index:
+        tensors = {}
+        for name, info in self.checkpoint.tensors.items():
+            if name not in aliases:
+                tensors[name] = self.entries[name]
+                continue
+            original = _resolve(name, aliases)
+            entry = self.entries[original]
+            tensors[name] = TensorEntry(
+                info,
+                entry.frame,
+                entry.digest,
+                entry.relative_error,
+                alias_of=original,
+                tied=name in self.checkpoint.ties,
+            )
+        exact = all(entry.relative_error is None for entry in tensors.values())
+        error = None if exact else self.errors.relative
+        return Index(writer.frames, tensors, error, dict(self.checkpoint.metadata))
+
+
+def _resolve(name: str, aliases: dict[str, str]) -> str:
+    while name in aliases:
+        name = aliases[name]
+    return name
+
+
+def _equal(a: AnyArray, b: AnyArray) -> bool:
+    return bool(np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)))
+
+
+def _encode(source: _Source, tensor_plan: TensorPlan) -> _Result:
+    tensor = pipeline.encode(source, tensor_plan)
+    step = CHUNK // source.dtype.itemsize
+    starts = range(0, max(tensor.array.size, 1), step)
+    digest = combine([chunk_digest(tensor.decoded(start, start + step)) for start in starts])
+    return _Result(source, tensor, digest)
+
+
+def verify(archive: Archive, progress: Progress | None = None) -> None:
+    """Decode every tensor and check every checksum and digest. Raises CorruptError."""
+    for name in archive:
+        if name in archive.ties:
+            continue
+        archive[name]
+        if progress is not None:
+            progress(name, archive.info(name).nbytes)
+
+
+def unpack(
+    source: Path,
+    dest: Path,
+    *,
+    jobs: int | None = None,
+    tensor: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Unpack a `.dcz` file into a checkpoint.
+
+    Parameters
+    ----------
+    source : path
+        The `.dcz` file.
+    dest : path
+        The file to write, replaced atomically; its ending gives the format.
+    jobs : int, optional
+        Threads that decode; as many as there are cores by default.
+    tensor : str, optional
+        The only tensor to unpack.
+    progress : callable, optional
+        Called with a tensor's name and its number of bytes when it is about to be written.
+
+    Raises
+    ------
+    CorruptError, UnsupportedError, LimitError
+        If the source cannot be read.
+    KeyError
+        If there is no such tensor.
+    OSError
+        If a file cannot be read or written.
+    """
+    with closing(Archive(source, jobs=jobs)) as archive:
+        names = [tensor] if tensor is not None else list(archive)
+
+        def read(name: str) -> AnyArray:
+            if progress is not None:
+                progress(name, archive.info(name).nbytes)
+            return archive[name]
+
+        ties = {n: first for n, first in archive.ties.items() if tensor is None}
+        infos = [archive.info(name) for name in names]
+        write_checkpoint(dest, infos, read, archive.metadata, ties)

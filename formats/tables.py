@@ -1,0 +1,157 @@
+"""Reports, listings and comparisons as tables for a reader."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dcz.codec.entropy import StreamStatistics
+from dcz.codec.report import Report, TensorReport
+from dcz.formats.compare import Difference
+from dcz.formats.tensors import TensorInfo
+
+_PLAIN_WIDTH = 132
+
+
+def show(renderable: RenderableType, stream: IO[str] | None = None) -> None:
+    """Print to a terminal in its width, or to a file or pipe in a fixed one."""
+    out = stream or sys.stdout
+    width = None if out.isatty() else _PLAIN_WIDTH
+    Console(file=out, width=width, highlight=False).print(renderable)
+
+
+def write_html(report: Report, path: str | Path) -> None:
+    """Write a report as one self-contained page."""
+    console = Console(record=True, width=_PLAIN_WIDTH, file=io.StringIO())
+    console.print(report_view(report))
+    page = console.export_html(inline_styles=True)
+    Path(path).write_text(page, encoding="utf-8")
+
+
+def report_view(report: Report) -> RenderableType:
+    """Everything a report has: stages, where the bytes are, tensors and streams."""
+    parts: list[RenderableType] = [
+        _stages(report),
+        _parts(report),
+        _tensors(report.tensors),
+        _streams(report.tensors),
+    ]
+    if report.metadata:
+        parts.append(_pairs("metadata", report.metadata.items()))
+    parts.append(summary(report))
+    return Group(*parts)
+
+
+def summary(report: Report) -> Text:
+    """The one line that counts."""
+    return Text(
+        f"{report.source_bytes:,} -> {report.file_bytes:,} bytes, {report.ratio:.2f}x, "
+        f"relative squared error {report.relative_error:.3g}",
+        style="bold",
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _stages(report: Report) -> Table:
+    table = _table("after each stage", "stage", "bytes", "ratio", "at entropy")
+    table.add_row("source", f"{report.source_bytes:,}", "1.00x", "")
+    for stage in report.stages:
+        table.add_row(
+            stage.stage, f"{stage.bytes:,}", f"{stage.ratio:.2f}x", f"{stage.bound_bytes:,}"
+        )
+    for name, size in report.alternatives.items():
+        table.add_row(f"({name})", f"{size:,}", f"{report.source_bytes / size:.2f}x", "")
+    return table
+
+
+def _parts(report: Report) -> Table:
+    table = _table("where the bytes are", "part", "bytes", "share")
+    for name, size in report.parts.items():
+        if size:
+            table.add_row(name, f"{size:,}", f"{size / report.file_bytes:.1%}")
+    table.add_row("file", f"{report.file_bytes:,}", "100.0%")
+    return table
+
+
+def _tensors(tensors: Sequence[TensorReport]) -> Table:
+    names = ("tensor", "shape", "dtype", "non-zero", "levels", "coder", "bytes", "bound", "error")
+    table = _table("tensors", *names)
+    for t in tensors:
+        table.add_row(
+            t.name,
+            _shape(t.shape),
+            t.dtype,
+            f"{t.nonzero / t.numel:.1%}" if t.numel else "-",
+            str(t.levels or "-"),
+            f"= {t.alias_of}" if t.alias_of else t.coder,
+            f"{t.bits / 8:,.0f}",
+            f"{t.bound_bits / 8:,.0f}",
+            f"{t.relative_error:.2e}" if t.relative_error else "exact",
+        )
+    return table
+
+
+def _streams(tensors: Sequence[TensorReport]) -> Table:
+    table = _table(
+        "streams, in bits a symbol",
+        *("tensor", "stream", "symbols", "fixed", "entropy", "coded", "table", "KL"),
+    )
+    for tensor in tensors:
+        for stream in tensor.streams:
+            if stream.symbols:
+                table.add_row(tensor.name, *_stream_cells(stream))
+    return table
+
+
+def _stream_cells(stream: StreamStatistics) -> list[str]:
+    bits = (
+        stream.fixed_bits,
+        stream.entropy_bits,
+        stream.coded_bits,
+        stream.table_bits,
+        stream.kl_bits,
+    )
+    return [stream.stream, f"{stream.symbols:,}", *(f"{b / stream.symbols:.3f}" for b in bits)]
+
+
+def listing(rows: Iterable[tuple[TensorInfo, str]], metadata: Iterable[tuple[str, str]]) -> Group:
+    """Names, shapes and dtypes of a file's tensors, each with a remark, and the metadata."""
+    table = _table("tensors", "tensor", "shape", "dtype", "bytes", "")
+    for info, remark in rows:
+        table.add_row(info.name, _shape(info.shape), info.dtype.name, f"{info.nbytes:,}", remark)
+    return Group(table, _pairs("metadata", metadata))
+
+
+def comparison(differences: Sequence[Difference]) -> Table:
+    """The tensors that differ, and by how much."""
+    table = _table("differences", "tensor", "status", "relative error", "greatest")
+    for d in differences:
+        if d.status != "equal":
+            table.add_row(d.name, d.status, f"{d.relative_error:.3e}", f"{d.greatest:.3e}")
+    return table
+
+
+def _pairs(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("key")
+    table.add_column("value", overflow="fold")
+    for key, value in pairs:
+        table.add_row(Text(key), Text(value))
+    return table
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -1,0 +1,80 @@
+"""What a command line needs around its work: standard streams as files, and a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+
+@contextlib.contextmanager
+def input_path(path: str) -> Iterator[str]:
+    """The path itself, or that of a temporary copy of standard input."""
+    if path != "-":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="dcz-") as folder:
+        copy = os.path.join(folder, "standard-input")
+        with open(copy, "wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        yield copy
+
+
+@contextlib.contextmanager
+def output_path(path: str, ending: str = ".dcz") -> Iterator[str]:
+    """The path itself, or a temporary one whose content goes to standard output at the end."""
+    if path != "-":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="dcz-") as folder:
+        copy = os.path.join(folder, "standard-output" + ending)
+        yield copy
+        with open(copy, "rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+class Progress:
+    """A progress bar on standard error, once work has taken a second, to a terminal only."""
+
+    def __init__(self, text: str, total: int) -> None:
+        self._text = text
+        self._total = total
+        self._done = 0
+        self._started = time.monotonic()
+        self._bar: Any = None
+
+    def __call__(self, name: str, size: int) -> None:
+        """Count `size` more bytes as done."""
+        self._done += size
+        if self._bar is None:
+            if not sys.stderr.isatty() or time.monotonic() - self._started < 1:
+                return
+            self._show()
+        self._bar.update(self._task, completed=self._done)
+
+    def _show(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(self._text, total=self._total)
+        self._bar.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

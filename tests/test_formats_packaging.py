@@ -1,0 +1,72 @@
+"""What the repository promises about itself as a package."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import dcz
+
+ROOT = Path(__file__).parents[1]
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the dotted names that a module imports anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_readme_has_one_line_of_each_kind(name: str) -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert sum(re.search(rf"\s# {name}$", line) is not None for line in lines) == 1
+
+
+def test_version_is_the_same_everywhere() -> None:
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert version("dcz") == stated
+    assert dcz.__version__ == stated
+    assert stated in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_package_folder_is_declared() -> None:
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    tops = (ROOT / "codec", ROOT / "formats")
+    inits = [path for top in tops for path in top.rglob("__init__.py")]
+    folders = {".".join(["dcz", *path.parent.relative_to(ROOT).parts]) for path in inits}
+    assert set(stated) == {"dcz", *folders}
+
+
+def test_codec_never_imports_formats() -> None:
+    modules = sorted((ROOT / "codec").rglob("*.py"))
+    assert modules
+    for path in modules:
+        guilty = {name for name in imported_modules(path) if "formats" in name.split(".")}
+        assert not guilty, path
+
+
+def test_import_loads_nothing_heavy() -> None:
+    program = "import sys, dcz; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert "dcz" in loaded
+    assert not {"torch", "sklearn", "scipy"} & set(loaded)
+
+
+def test_every_public_name_exists() -> None:
+    assert dcz.__all__
+    for name in dcz.__all__:
+        assert hasattr(dcz, name), name
