@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec.errors import InputError, UnsupportedError
+from dcz.codec.errors import CorruptError, InputError, UnsupportedError
 from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
 from dcz.formats.numpy_io import MappingCheckpoint
 
@@ -47,7 +47,7 @@ def opens(ending: str, content: bytes) -> None:
 def opens_or_is_refused(ending: str, content: bytes) -> None:
     try:
         opens(ending, content)
-    except (InputError, UnsupportedError) as error:
+    except (InputError, UnsupportedError, CorruptError) as error:
         assert error.file is not None and error.file.endswith(f"m{ending}")
 
 

@@ -58,7 +58,7 @@ def fibonacci(length: int) -> Array:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_counts_match_a_plain_count(kernels: ModuleType, size: int, dtype: type) -> None:
-    symbols = np.random.default_rng(size).integers(0, 200, size=size).astype(dtype)
+    symbols: Array = np.random.default_rng(size).integers(0, 200, size=size).astype(dtype)
     expected = [int((symbols == symbol).sum()) for symbol in range(201)]
     assert kernels.count_symbols(symbols, 201).tolist() == expected
 
@@ -355,7 +355,7 @@ def test_without_symbols_there_need_not_be_a_code(kernels: ModuleType) -> None:
 def test_symbols_without_a_code_are_refused(kernels: ModuleType, dtype: type) -> None:
     for lengths, symbol in (([1, 1, 0], 2), ([1, 1], 2), ([0, 1], 0), ([1, 1], 255)):
         for size in (3, 5000):
-            symbols = np.ones(size, dtype=dtype)
+            symbols: Array = np.ones(size, dtype=dtype)
             symbols[-1] = symbol
             with pytest.raises(ValueError, match="a symbol has no code"):
                 kernels.encode_segments(

@@ -290,7 +290,9 @@ static PyObject *measure(PyObject *module, PyObject *args)
         || add_array(&arrays, codebook, "d", 0) != 0) {
         return release(&arrays, NULL);
     }
-    if (length(&arrays.view[0]) != length(&arrays.view[1])) return refuse(&arrays, "lengths differ");
+    if (length(&arrays.view[0]) != length(&arrays.view[1])) {
+        return refuse(&arrays, "lengths differ");
+    }
     if (!aligned(&arrays.view[2])) return refuse(&arrays, "codebook is not aligned");
     Py_BEGIN_ALLOW_THREADS
     inside = length(&arrays.view[1]) == 0

@@ -9,8 +9,11 @@
 #include <string.h>
 
 #if defined(__GNUC__) || defined(__clang__)
-static DCZ_ALWAYS_INLINE unsigned leading_zeros(
-                                                uint64_t x) { return (unsigned)__builtin_clzll(x); } #elif defined(_MSC_VER) && defined(_M_X64)
+static DCZ_ALWAYS_INLINE unsigned leading_zeros(uint64_t x)
+{
+    return (unsigned)__builtin_clzll(x);
+}
+#elif defined(_MSC_VER) && defined(_M_X64)
 #include <intrin.h>
 static DCZ_ALWAYS_INLINE unsigned leading_zeros(uint64_t x)
 {

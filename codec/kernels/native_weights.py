@@ -76,10 +76,10 @@ def lloyd(
 
 def assign(
     values: NDArray[Any], cutoff: float, thresholds: ArrayLike, first: int
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+) -> NDArray[np.uint8 | np.uint16]:
     """Find the level of every survivor; see `reference_weights.assign`."""
     array = value_array(values)
-    bounds = np.require(thresholds, np.float64, "CA")
+    bounds = np.require(thresholds, np.float64, ["C", "A"])
     indices = np.empty(array.size, index_type(first + bounds.size + 1))
     _kernels.assign(array, cutoff, bounds, first, indices)
     return indices
@@ -87,7 +87,7 @@ def assign(
 
 def measure(values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike) -> float:
     """Sum the squared errors; see `reference_weights.measure`."""
-    table = np.require(codebook, np.float64, "CA")
+    table = np.require(codebook, np.float64, ["C", "A"])
     return float(_kernels.measure(value_array(values), index_array(indices), table))
 
 
@@ -99,7 +99,7 @@ def distinct(patterns: NDArray[Any], limit: int) -> NDArray[Any] | None:
     return None if found > limit else np.sort(keys[:found]).astype(array.dtype)
 
 
-def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8 | np.uint16]:
     """Find each pattern's place in a table; see `reference_weights.lookup`."""
     array = pattern_array(patterns)
     indices = np.empty(array.size, index_type(table.size))
@@ -108,4 +108,4 @@ def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8] | N
 
 
 def _integers(array: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.require(array, np.int64, "CA")
+    return np.require(array, np.int64, ["C", "A"])

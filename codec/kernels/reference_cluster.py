@@ -105,7 +105,8 @@ def lloyd(counts: Integers, sums: Integers, centroids: ArrayLike, steps: int) ->
         used = ends > starts
         moving[used] = points.means(starts[used], ends[used])
         previous = ends
-    return moving[np.concatenate([[True], moving[1:] > moving[:-1]])]
+    kept: Floats = moving[np.concatenate([[True], moving[1:] > moving[:-1]])]
+    return kept
 
 
 def cube_root(x: Floats) -> Floats:

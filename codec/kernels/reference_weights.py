@@ -132,7 +132,7 @@ def histogram(
 
 def assign(
     values: NDArray[Any], cutoff: float, thresholds: ArrayLike, first: int
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+) -> NDArray[np.uint8 | np.uint16]:
     """Find the level of every survivor.
 
     Parameters
@@ -201,7 +201,7 @@ def distinct(patterns: NDArray[Any], limit: int) -> NDArray[Any] | None:
     return found
 
 
-def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8 | np.uint16]:
     """Return each pattern's place in a strictly ascending table of the same dtype.
 
     Returns uint8 for tables of up to 256 patterns, else uint16.
@@ -244,7 +244,8 @@ def _shifted(keys: NDArray[np.uint64], shift: int, bits: int) -> NDArray[np.uint
 
 
 def _survives(wide: NDArray[np.float64], cutoff: float) -> NDArray[np.bool_]:
-    return (wide != 0.0) & (np.abs(wide) >= cutoff)
+    survives: NDArray[np.bool_] = (wide != 0.0) & (np.abs(wide) >= cutoff)
+    return survives
 
 
 def _survivor_positions(

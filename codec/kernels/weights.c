@@ -163,7 +163,8 @@ static void summarize_block(const double *block, size_t count, summary_lanes *la
 
 static dcz_summary merge_lanes(const summary_lanes *lanes)
 {
-    dcz_summary summary = {lanes->minimum[0], lanes->maximum[0], dcz_add_lanes(lanes->energy), 0, 1};
+    dcz_summary summary = {lanes->minimum[0], lanes->maximum[0], 0.0, 0, 1};
+    summary.energy = dcz_add_lanes(lanes->energy);
     for (int j = 0; j < LANES; j++) {
         summary.minimum = fmin(summary.minimum, lanes->minimum[j]);
         summary.maximum = fmax(summary.maximum, lanes->maximum[j]);

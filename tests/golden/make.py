@@ -1,0 +1,218 @@
+"""Makes the golden files, once for each release of the format: they are never made again.
+
+    python tests/golden/make.py            refuses to overwrite
+    python tests/golden/make.py --force    only before the format's first release
+
+Beside each NAME.dcz stands NAME.json with what it must decode to: metadata, and of each tensor
+dtype, shape, the name it is tied to, and the bytes (compressed, in base64).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dcz
+from dcz.formats.dtypes import DTYPES
+
+HERE = Path(__file__).parent
+Tensors = dict[str, np.ndarray[Any, Any]]
+CASES: dict[str, tuple[Callable[[], Tensors], dcz.Recipe | None, dict[str, str]]] = {}
+
+
+def case(
+    recipe: dcz.Recipe | None = None, metadata: dict[str, str] | None = None
+) -> Callable[[Callable[[], Tensors]], Callable[[], Tensors]]:
+    def register(make: Callable[[], Tensors]) -> Callable[[], Tensors]:
+        CASES[make.__name__.replace("_", "-")] = make, recipe, metadata or {}
+        return make
+
+    return register
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+@case()
+def empty() -> Tensors:
+    return {}
+
+
+@case()
+def every_dtype() -> Tensors:
+    tensors = {}
+    for row in DTYPES:
+        raw = random(row.code).integers(0, 2 if row.name == "bool" else 256, 5 * row.itemsize)
+        tensors[f"{row.name}.few"] = raw.astype(np.uint8).view(row.numpy)
+        tensors[f"{row.name}.scalar"] = raw.astype(np.uint8).view(row.numpy)[:1].reshape(())
+        tensors[f"{row.name}.none"] = np.zeros((2, 0, 3), row.numpy)
+    return tensors
+
+
+@case()
+def special_values() -> Tensors:
+    words = [0x7FC00001, 0xFFC12345, 0x7F800000, 0xFF800000, 0x80000000, 1, 0x807FFFFF, 0x7F7FFFFF]
+    single = np.array(words, np.uint32).view(np.float32)
+    half = np.array([0x7E01, 0xFE55, 0x7C00, 0xFC00, 0x8000, 1, 0x83FF, 0x7BFF], np.uint16)
+    return {"single": single.reshape(2, 4), "half": half.view(np.float16).reshape(4, 2)}
+
+
+@case()
+def stored_bytes() -> Tensors:
+    return {"noise": random(1).integers(0, 256, 300, dtype=np.uint8)}
+
+
+@case()
+def byte_planes() -> Tensors:
+    generator = random(2)
+    return {
+        "steps": np.arange(900, dtype=np.int64) ** 2,
+        "norm": generator.normal(1.0, 0.1, 400).astype(np.float32),
+        "periodic": np.tile(generator.normal(size=97), 30),
+        "complex": generator.normal(size=20) + 0j,
+    }
+
+
+@case()
+def dense_one_stream() -> Tensors:
+    return {"codes": random(3).binomial(14, 0.5, (30, 40)).astype(np.int8)}
+
+
+@case()
+def dense_eight_streams() -> Tensors:
+    return {"codes": random(4).binomial(7, 0.4, (70, 71)).astype(np.uint8)}
+
+
+@case()
+def dense_many_blocks() -> Tensors:
+    return {"constant": np.full((3, 70_001), 1.5), "other": np.full(70_000, 7, np.int32)}
+
+
+@case()
+def sparse_fillers() -> Tensors:
+    weight = np.zeros(30_000, np.float32)
+    weight[random(5).choice(30_000, 60, replace=False)] = 0.25
+    return {"weight": weight.reshape(100, 300), "zero": np.zeros((200, 200), np.float16)}
+
+
+@case()
+def sparse_blocks() -> Tensors:
+    weight = np.zeros(2**18 + 5000, np.int16)
+    where = random(6).choice(weight.size, 500, replace=False)
+    weight[where] = random(7).integers(-3, 4, 500)
+    weight[-1] = weight[2**18] = 2
+    return {"weight": weight}
+
+
+@case(dcz.Recipe(levels=4200))
+def sparse_wide_index() -> Tensors:
+    weight = np.zeros(66_000, np.float16)
+    values = np.arange(4600, dtype=np.uint16) + 0x3000
+    weight[random(8).choice(66_000, 4600, replace=False)] = values.view(np.float16)
+    return {"weight": weight.reshape(660, 100)}
+
+
+@case()
+def ties_and_copies() -> Tensors:
+    weight = random(9).integers(0, 4, (20, 20)).astype(np.float32)
+    return {
+        "embedding": weight,
+        "a.copy": weight.copy(),
+        "head": weight,
+        "bias": weight[0].copy(),
+        "bias.same": weight[0].copy(),
+    }
+
+
+@case(metadata={"format": "pt", "naïve": "ä"})
+def metadata_raw() -> Tensors:
+    return {"x": np.arange(3, dtype=np.uint16)}
+
+
+@case(metadata={f"key {i}": "the same text over and over" for i in range(60)})
+def metadata_compressed() -> Tensors:
+    return {"x": np.arange(3, dtype=np.uint16)}
+
+
+@case(dcz.Recipe(bits=2, sparsity=0.5))
+def groups() -> Tensors:
+    generator = random(10)
+    tensors: Tensors = {}
+    for i in range(6):
+        tensors[f"layers.{i}.weight"] = generator.normal(size=(16, 12)).astype(np.float32)
+        tensors[f"layers.{i}.bias"] = generator.normal(size=16).astype(np.float32)
+        tensors[f"layers.{i}.steps"] = np.array(i * 1000, np.int64)
+        tensors[f"layers.{i}.none"] = np.zeros((0, 4), np.float32)
+    return tensors
+
+
+@case(dcz.Recipe(bits=3, rules=[dcz.Rule(pattern="half", bits=2)]))
+def approximate() -> Tensors:
+    generator = random(11)
+    return {
+        "single": generator.normal(size=(60, 50)).astype(np.float32),
+        "double": generator.laplace(size=(40, 30)),
+        "half": generator.normal(size=(50, 20)).astype(np.float16),
+        "bias": generator.normal(size=4).astype(np.float32),
+    }
+
+
+@case()
+def odd_names() -> Tensors:
+    names = ["", "a\0b", "ä", "å", "模型.权重", "模型.权量", "line\nbreak", "x" * 200, "x" * 199 + "y"]
+    return {name: np.array([i], np.int8) for i, name in enumerate(names)}
+
+
+def pack(name: str, path: Path) -> None:
+    make, recipe, metadata = CASES[name]
+    if not metadata:
+        dcz.save_file(make(), path, recipe, jobs=1)
+        return
+    from safetensors.numpy import save_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.safetensors"
+        save_file(make(), source, metadata)
+        dcz.pack(source, path, recipe, jobs=1)
+
+
+def expectation(path: Path) -> dict[str, Any]:
+    with dcz.open(path) as archive:
+        tensors = {
+            name: {
+                "dtype": array.dtype.name,
+                "shape": list(array.shape),
+                "tied_to": archive.ties.get(name),
+                "exact": archive.is_exact(name),
+                "bytes": base64.b64encode(zlib.compress(array.tobytes(), 9)).decode(),
+            }
+            for name, array in archive.items()
+        }
+        return {"metadata": archive.metadata, "tensors": tensors}
+
+
+def main() -> None:
+    force = sys.argv[1:] == ["--force"]
+    for name in CASES:
+        path = HERE / f"{name}.dcz"
+        if path.exists() and not force:
+            sys.exit(f"{path} exists: golden files are never made again")
+    for name in CASES:
+        path = HERE / f"{name}.dcz"
+        pack(name, path)
+        text = json.dumps(expectation(path), indent=1, ensure_ascii=False)
+        path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,568 @@
+"""The `.dcz` format once more, in plain Python, written from formats/FORMAT.md alone.
+
+It imports nothing of dcz: what it decodes is proof that the page suffices, and what it builds is
+as hostile as a test wants it, with checksums that fit. Slow and short, on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass, field
+
+import xxhash
+import zstandard
+
+MAGIC = b"\x89DCZ\r\n\x1a"
+END = b"ZCD\x1a"
+EXACT, APPROXIMATE, TIED, COPY = range(4)
+STORED, LOSSLESS, DENSE, SPARSE = range(4)
+NAMES = {
+    1: "float32",
+    2: "float16",
+    3: "bfloat16",
+    4: "float64",
+    5: "float8_e4m3fn",
+    6: "float8_e5m2",
+    7: "float8_e4m3fnuz",
+    8: "float8_e5m2fnuz",
+    9: "float8_e8m0fnu",
+    10: "int8",
+    11: "uint8",
+    12: "int16",
+    13: "uint16",
+    14: "int32",
+    15: "uint32",
+    16: "int64",
+    17: "uint64",
+    18: "bool",
+    19: "complex64",
+    20: "complex128",
+}
+SIZES = dict(enumerate([4, 2, 2, 8, 1, 1, 1, 1, 1, 1, 1, 2, 2, 4, 4, 8, 8, 1, 8, 16], 1))
+
+
+class Refused(Exception):
+    """The page says that a reader refuses this."""
+
+
+def need(condition: object, why: str) -> None:
+    if not condition:
+        raise Refused(why)
+
+
+def varint(value: int) -> bytes:
+    out = []
+    while value > 127:
+        out.append(value % 128 + 128)
+        value //= 128
+    return bytes([*out, value])
+
+
+def checksum(data: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(data) % 2**32
+
+
+def digest(data: bytes) -> int:
+    if len(data) <= 2**20:
+        return xxhash.xxh3_64_intdigest(data)
+    chunks = [data[i : i + 2**20] for i in range(0, len(data), 2**20)]
+    parts = [xxhash.xxh3_64_intdigest(chunk).to_bytes(8, "little") for chunk in chunks]
+    return xxhash.xxh3_64_intdigest(b"".join(parts))
+
+
+@dataclass
+class Reader:
+    data: bytes
+    at: int = 0
+
+    def take(self, size: int) -> bytes:
+        need(size <= len(self.data) - self.at, "cut off")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def uint(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def varint(self, low: int = 0, high: int = 2**64 - 1) -> int:
+        value = length = 0
+        while True:
+            byte = self.u8()
+            value += (byte % 128) << (7 * length)
+            length += 1
+            need(length <= 10, "varint too long")
+            if byte < 128:
+                break
+        need(length == 1 or byte, "varint not minimal")
+        need(low <= value <= high, f"{value} not in {low}..{high}")
+        return value
+
+    def end(self) -> None:
+        need(self.at == len(self.data), "bytes left over")
+
+
+@dataclass
+class Tensor:
+    name: bytes
+    kind: int = EXACT
+    dtype: int = 0
+    shape: list[int] = field(default_factory=list)
+    frame: int = 0
+    digest: int = 0
+    error: bytes = b""
+    alias: int = 0
+    prefix: int | None = None  # forced, instead of the longest there is
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass
+class Frame:
+    coder: int
+    payload: bytes
+    length: int | None = None  # declared, instead of the payload's
+    checksum: int | None = None
+
+
+@dataclass
+class File:
+    frames: list[Frame] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+    error: bytes = b""
+    metadata: bytes = b"\0"
+    version: int = 1
+
+    def members(self, number: int) -> list[Tensor]:
+        return [t for t in self.tensors if t.kind < TIED and t.frame == number]
+
+
+# --- building, with checksums that fit ---------------------------------------------------------
+
+
+def build_index(file: File) -> bytes:
+    out = varint(len(file.frames))
+    for frame in file.frames:
+        length = len(frame.payload) if frame.length is None else frame.length
+        seal = checksum(frame.payload) if frame.checksum is None else frame.checksum
+        out += bytes([frame.coder]) + varint(length) + struct.pack("<I", seal)
+    out += varint(len(file.tensors))
+    previous = b""
+    for tensor in file.tensors:
+        prefix = tensor.prefix
+        if prefix is None:
+            prefix = 0
+            while prefix < min(len(previous), len(tensor.name)):
+                if previous[prefix] != tensor.name[prefix]:
+                    break
+                prefix += 1
+        suffix = tensor.name[prefix:]
+        out += varint(prefix) + varint(len(suffix)) + suffix
+        out += bytes([tensor.kind << 6 | tensor.dtype])
+        if tensor.kind >= TIED:
+            out += varint(tensor.alias)
+        else:
+            out += varint(len(tensor.shape)) + b"".join(map(varint, tensor.shape))
+            out += varint(tensor.frame) + struct.pack("<Q", tensor.digest) + tensor.error
+        previous = tensor.name
+    return out + file.error + file.metadata
+
+
+def seal(body: bytes, index: bytes, *, version: int = 1, length: int | None = None) -> bytes:
+    """Header, body and index with a trailer whose checksum fits."""
+    header = MAGIC + bytes([version])
+    size = struct.pack("<I", len(index) if length is None else length)
+    return header + body + index + size + struct.pack("<I", checksum(header + index + size)) + END
+
+
+def build(file: File) -> bytes:
+    body = b"".join(frame.payload for frame in file.frames)
+    return seal(body, build_index(file), version=file.version)
+
+
+def stored(tensors: dict[str, bytes], dtype: int = 11) -> File:
+    """A correct file: each tensor, of one dimension, in a stored frame of its own."""
+    file = File()
+    for name, data in tensors.items():
+        shape = [len(data) // SIZES[dtype]]
+        file.tensors.append(
+            Tensor(name.encode(), EXACT, dtype, shape, len(file.frames), digest(data))
+        )
+        file.frames.append(Frame(STORED, data))
+    return file
+
+
+def one(coder: int, payload: bytes, shape: list[int], dtype: int = 11, decoded: int = 0) -> bytes:
+    """A file of one tensor with a hand-made payload and a digest that may fit."""
+    return build(File([Frame(coder, payload)], [Tensor(b"t", EXACT, dtype, shape, 0, decoded)]))
+
+
+# --- parsing -----------------------------------------------------------------------------------
+
+
+def parse(data: bytes) -> File:
+    need(data[:7] == MAGIC, "magic")
+    need(len(data) >= 20, "short")
+    need(data[7] == 1, "version")
+    need(data[-4:] == END, "end mark")
+    length, sealed = struct.unpack("<II", data[-12:-4])
+    start = len(data) - 12 - length
+    need(start >= 8, "index length")
+    index = data[start:-12]
+    need(checksum(data[:8] + index + data[-12:-8]) == sealed, "index checksum")
+    return parse_index(index, data[8:start])
+
+
+def parse_index(index: bytes, body: bytes) -> File:
+    cursor = Reader(index)
+    file = File()
+    declared = [(cursor.u8(), cursor.varint(), cursor.uint(4)) for _ in range(cursor.varint())]
+    at = 0
+    for coder, length, sealed in declared:
+        need(coder <= SPARSE, "coder of a newer release")
+        need(length <= len(body) - at, "frame length")
+        payload = body[at : at + length]
+        need(checksum(payload) == sealed, "frame checksum")
+        file.frames.append(Frame(coder, payload))
+        at += length
+    need(at == len(body), "frames do not fill the file")
+    previous = b""
+    for _ in range(cursor.varint()):
+        tensor = _parse_tensor(cursor, previous, file)
+        need(all(tensor.name != other.name for other in file.tensors), "name used twice")
+        file.tensors.append(tensor)
+        previous = tensor.name
+    if any(t.kind == APPROXIMATE for t in file.tensors):
+        file.error = _error(cursor.take(8), "<d")
+    start = cursor.at
+    parse_metadata(cursor)
+    file.metadata = index[start : cursor.at]
+    cursor.end()
+    for number in range(len(file.frames)):
+        members = file.members(number)
+        need(len({t.dtype for t in members}) == 1, "members of a frame")
+        need(len(members) == 1 or sum(t.numel for t in members) <= 65536, "large group")
+    return file
+
+
+def _parse_tensor(cursor: Reader, previous: bytes, file: File) -> Tensor:
+    prefix = cursor.varint(high=len(previous))
+    name = previous[:prefix] + cursor.take(cursor.varint())
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        raise Refused("name is not UTF-8") from None
+    tag = cursor.u8()
+    tensor = Tensor(name, tag >> 6, tag & 63)
+    if tensor.kind >= TIED:
+        need(tensor.dtype == 0, "reserved bits")
+        tensor.alias = cursor.varint(high=len(file.tensors) - 1)
+        need(file.tensors[tensor.alias].kind < TIED, "alias of an alias")
+        return tensor
+    need(tensor.dtype in NAMES, "dtype")
+    tensor.shape = [cursor.varint() for _ in range(cursor.varint(high=64))]
+    need(tensor.numel * SIZES[tensor.dtype] < 2**63, "size")
+    tensor.frame = cursor.varint(high=len(file.frames) - 1)
+    tensor.digest = cursor.uint(8)
+    if tensor.kind == APPROXIMATE:
+        tensor.error = _error(cursor.take(4), "<f")
+    return tensor
+
+
+def _error(data: bytes, layout: str) -> bytes:
+    (value,) = struct.unpack(layout, data)
+    need(math.isfinite(value) and value >= 0, "relative error")
+    return data
+
+
+def parse_metadata(cursor: Reader) -> dict[str, str]:
+    size = cursor.varint()
+    if size == 0:
+        return {}
+    raw = cursor.take(cursor.varint(1, size))
+    if len(raw) != size:
+        raw = unzstandard(raw, size)
+    try:
+        pairs = json.loads(raw.decode(), object_pairs_hook=lambda pairs: pairs)
+    except ValueError:
+        raise Refused("metadata") from None
+    need(len(dict(pairs)) == len(pairs), "metadata name twice")
+    need(all(isinstance(value, str) for value in dict(pairs).values()), "metadata value")
+    return dict(pairs)
+
+
+def unzstandard(raw: bytes, size: int) -> bytes:
+    try:
+        need(zstandard.frame_content_size(raw) == size, "zstandard size")
+        reader = zstandard.ZstdDecompressor().decompressobj()
+        data = reader.decompress(raw)
+    except zstandard.ZstdError:
+        raise Refused("zstandard") from None
+    need(len(data) == size and reader.eof and not reader.unused_data, "zstandard frame")
+    return data
+
+
+# --- decoding ----------------------------------------------------------------------------------
+
+
+def decode(data: bytes) -> dict[str, tuple[str, list[int], bytes]]:
+    """Names to dtype, shape and bytes of all tensors, digests checked."""
+    file = parse(data)
+    flat = [decode_frame(frame, file.members(i)) for i, frame in enumerate(file.frames)]
+    out: dict[str, tuple[str, list[int], bytes]] = {}
+    used = [0] * len(flat)
+    found = []
+    for tensor in file.tensors:
+        if tensor.kind >= TIED:
+            found.append(found[tensor.alias])
+        else:
+            size = tensor.numel * SIZES[tensor.dtype]
+            part = flat[tensor.frame][used[tensor.frame] : used[tensor.frame] + size]
+            used[tensor.frame] += size
+            need(digest(part) == tensor.digest, "digest")
+            found.append((NAMES[tensor.dtype], tensor.shape, part))
+        out[tensor.name.decode()] = found[-1]
+    return out
+
+
+def metadata(data: bytes) -> dict[str, str]:
+    return parse_metadata(Reader(parse(data).metadata))
+
+
+def decode_frame(frame: Frame, members: list[Tensor]) -> bytes:
+    cursor = Reader(frame.payload)
+    coders = [decode_stored, decode_planes, decode_dense, decode_sparse]
+    out = coders[frame.coder](cursor, members, SIZES[members[0].dtype])
+    cursor.end()
+    return out
+
+
+def decode_stored(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    return cursor.take(sum(t.numel for t in members) * size)
+
+
+def decode_planes(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    transform = cursor.u8()
+    need(transform == 0 or (transform == 1 and size in (2, 4, 8)), "transform")
+    total = sum(t.numel for t in members)
+    out = bytearray(total * size)
+    for start in range(0, total, 2**18):
+        n = min(2**18, total - start)
+        for byte in range(size):
+            out[start * size + byte : (start + n) * size : size] = _plane(cursor, n)
+    if transform == 1:
+        for i in range(0, len(out), size):
+            word = int.from_bytes(out[i : i + size], "little")
+            word = word >> 1 | (word & 1) << (8 * size - 1)
+            out[i : i + size] = word.to_bytes(size, "little")
+    return bytes(out)
+
+
+def _plane(cursor: Reader, n: int) -> bytes:
+    method = cursor.u8()
+    need(method <= 3, "plane method")
+    if method == 0:
+        return cursor.take(n)
+    if method == 1:
+        return cursor.take(1) * n
+    inner = Reader(cursor.take(cursor.varint(1, n)))
+    if method == 3:
+        return unzstandard(inner.data, n)
+    lengths = code_table(inner)
+    need(len(lengths) <= 256, "plane alphabet")
+    symbols = segment(inner, n, lengths)
+    inner.end()
+    return bytes(symbols)
+
+
+def codebooks(cursor: Reader, members: list[Tensor], size: int) -> list[list[bytes]]:
+    books = []
+    for _ in members:
+        levels = cursor.varint(high=65536)
+        books.append([cursor.take(size) for _ in range(levels)])
+    return books
+
+
+def index_tables(cursor: Reader, books: list[list[bytes]]) -> list[list[int]]:
+    levels = max(1, *map(len, books))
+    alphabets = [levels] if levels <= 4096 else [((levels - 1) >> 8) + 1, 256]
+    tables = [code_table(cursor) for _ in alphabets]
+    need([len(table) for table in tables] == alphabets, "index alphabet")
+    return tables
+
+
+def index_segments(cursor: Reader, n: int, tables: list[list[int]]) -> list[int]:
+    parts = [segment(cursor, n, table) for table in tables]
+    if len(parts) == 1:
+        return parts[0]
+    return [high << 8 | low for high, low in zip(*parts, strict=True)]
+
+
+def look_up(indices: list[int | None], members: list[Tensor], books: list[list[bytes]]) -> bytes:
+    out = []
+    at = 0
+    for tensor, book in zip(members, books, strict=True):
+        for index in indices[at : at + tensor.numel]:
+            if index is None:
+                out.append(bytes(SIZES[tensor.dtype]))
+                continue
+            need(index < len(book), "index beyond the codebook")
+            out.append(book[index])
+        at += tensor.numel
+    return b"".join(out)
+
+
+def decode_dense(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    books = codebooks(cursor, members, size)
+    tables = index_tables(cursor, books)
+    total = sum(t.numel for t in members)
+    indices: list[int | None] = []
+    for start in range(0, total, 65536):
+        indices += index_segments(cursor, min(65536, total - start), tables)
+    return look_up(indices, members, books)
+
+
+def decode_sparse(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    books = codebooks(cursor, members, size)
+    filler = cursor.varint(1, 4095)
+    gap_table = code_table(cursor)
+    need(len(gap_table) <= filler + 1, "gap alphabet")
+    tables = index_tables(cursor, books)
+    total = sum(t.numel for t in members)
+    indices: list[int | None] = [None] * total
+    for start in range(0, total, 2**18):
+        positions = min(2**18, total - start)
+        gap_count = cursor.varint(high=positions)
+        survivors = cursor.varint(high=gap_count)
+        gaps = segment(cursor, gap_count, gap_table)
+        found = iter(index_segments(cursor, survivors, tables))
+        at = 0
+        taken = 0
+        for gap in gaps:
+            at += gap
+            need(at <= positions, "gap leads out of the block")
+            if gap < filler:
+                need(at < positions, "survivor outside the block")
+                taken += 1
+                need(taken <= survivors, "more survivors than told")
+                indices[start + at] = next(found)
+                at += 1
+        need(taken == survivors, "fewer survivors than told")
+    return look_up(indices, members, books)
+
+
+def code_table(cursor: Reader) -> list[int]:
+    alphabet = cursor.varint(1, 4096)
+    if alphabet == 1:
+        return [1]
+    bits = _Bits(cursor)
+    length = math.ceil(math.log2(alphabet))
+    lengths = []
+    for _ in range(alphabet):
+        if bits.next():
+            if not bits.next():
+                length += 1
+            elif not bits.next():
+                length -= 1
+            else:
+                length = sum(bits.next() << i for i in range(4))
+        need(0 <= length <= 15, "code length")
+        lengths.append(length)
+    need(bits.word == 0, "padding")
+    used = [n for n in lengths if n]
+    if len(used) == 1:
+        need(used == [1], "single code")
+    else:
+        need(sum(2.0**-n for n in used) == 1, "Kraft")
+    return lengths
+
+
+class _Bits:
+    def __init__(self, cursor: Reader) -> None:
+        self.cursor = cursor
+        self.left = 0
+        self.word = 0
+
+    def next(self) -> int:
+        if not self.left:
+            self.word = self.cursor.u8()
+            self.left = 8
+        self.left -= 1
+        bit = self.word & 1
+        self.word >>= 1
+        return bit
+
+
+def segment(cursor: Reader, n: int, lengths: list[int]) -> list[int]:
+    used = [s for s, length in enumerate(lengths) if length]
+    if n == 0 or len(used) == 1:
+        return [used[0]] * n
+    codes = canonical(lengths)
+    if n < 4096:
+        return stream(cursor.take(cursor.varint()), n, codes)
+    sizes = [cursor.uint(2) for _ in range(8)]
+    parts = [stream(cursor.take(size), (n - i + 7) // 8, codes) for i, size in enumerate(sizes)]
+    out = [0] * n
+    for i, part in enumerate(parts):
+        out[i::8] = part
+    return out
+
+
+def canonical(lengths: list[int]) -> dict[tuple[int, int], int]:
+    """From (length, code), the code's first bit being the highest, to the symbol."""
+    codes = {}
+    code = 0
+    for length in range(1, 16):
+        code <<= 1
+        for symbol, its in enumerate(lengths):
+            if its == length:
+                codes[length, code] = symbol
+                code += 1
+    return codes
+
+
+def stream(data: bytes, n: int, codes: dict[tuple[int, int], int]) -> list[int]:
+    out = []
+    at = 0
+    end = 8 * len(data)
+    for _ in range(n):
+        code = length = 0
+        while (length, code) not in codes:
+            need(at < end, "stream is cut off")
+            code = code << 1 | (data[at >> 3] >> (at & 7) & 1)
+            length += 1
+            at += 1
+        out.append(codes[length, code])
+    need(len(data) == (at + 7) // 8, "stream length")
+    need(at % 8 == 0 or data[-1] >> (at % 8) == 0, "padding of a stream")
+    return out
+
+
+def encode_stream(symbols: list[int], lengths: list[int]) -> bytes:
+    """One stream, for hand-made payloads."""
+    codes = {symbol: key for key, symbol in canonical(lengths).items()}
+    bits = []
+    for symbol in symbols:
+        length, code = codes[symbol]
+        bits += [code >> (length - 1 - i) & 1 for i in range(length)]
+    return pack_bits(bits)
+
+
+def pack_bits(bits: list[int]) -> bytes:
+    out = bytearray((len(bits) + 7) // 8)
+    for i, bit in enumerate(bits):
+        out[i >> 3] |= bit << (i & 7)
+    return bytes(out)
+
+
+def encode_table(lengths: list[int]) -> bytes:
+    """A code table that writes every length out."""
+    out = varint(len(lengths))
+    if len(lengths) == 1:
+        return out
+    return out + pack_bits([b for n in lengths for b in (1, 1, 1, *(n >> i & 1 for i in range(4)))])
