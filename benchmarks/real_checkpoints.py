@@ -115,7 +115,7 @@ def worst_dense_stream(decoded: Arrays, report: dict[str, Any]) -> float:
     """
     excess = [0.0]
     for each in report["tensors"]:
-        if each["coder"] != "dense" or each["numel"] <= LONG_STREAM:
+        if each["coder"] != "huffman-dense" or each["numel"] <= LONG_STREAM:
             continue
         bound = independent.stream_entropy_bits(decoded[each["name"]])
         coded = sum(stream["coded_bits"] for stream in each["streams"])

@@ -45,9 +45,8 @@ def curve(shape: Histogram, value_bits: int) -> list[Point]:
     value_bits : int
         Size of one codebook entry.
     """
-    used = shape.counts > 0
-    counts = shape.counts[used].astype(np.float64)
-    means = shape.sums[used] / counts / POSITIONS
+    counts = np.diff(shape.cumulative).astype(np.float64)
+    means = shape.means / POSITIONS
     centred = means - 0.5
     sums = [_prefix(counts), _prefix(counts * centred), _prefix(counts * centred * centred)]
     width = shape.high - shape.low

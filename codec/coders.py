@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from dcz.codec import dense, planes, sparse, stored
 from dcz.codec.errors import VersionError
 from dcz.codec.frame import AnyArray, Frame, FrameDecoder, Member, SharedTensor
@@ -56,30 +54,22 @@ def open_frame(coder: int, payload: memoryview, members: Sequence[Member]) -> Fr
     return CODERS[coder].decoder(payload, members)
 
 
-Encode = Callable[[Sequence[SharedTensor]], Frame]
-
-
 def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:
-    """Code shared tensors densely or by gaps, whichever is smaller."""
+    """Code shared tensors densely or by gaps, whichever is smaller.
+
+    Sizes are known before any bit is written, but for padding: only where that could decide are
+    both written.
+    """
+    first = dense.draft(tensors)
     if not all(tensor.has_zero for tensor in tensors):
-        return dense.encode(tensors)
-    candidates: list[Encode] = [dense.encode, sparse.encode]
-    if len(tensors) == 1:
-        candidates = _worth_trying(tensors[0])
-    return smallest([encode(tensors) for encode in candidates])
-
-
-def _worth_trying(tensor: SharedTensor) -> list[Encode]:
-    """Leave out a coder whose size, known but for padding, is beyond the other's."""
-    dense_size = dense.size_estimate(tensor)
-    zeros = int(np.count_nonzero(tensor.indices == 0))
-    padding = PADDING * (1 + tensor.indices.size // dense.BLOCK)
-    if sparse.size_bound(tensor, zeros) > dense_size + padding:
-        return [dense.encode]
-    sparse_size = sparse.size_estimate(tensor)
-    if abs(sparse_size - dense_size) <= padding:
-        return [dense.encode, sparse.encode]
-    return [sparse.encode] if sparse_size < dense_size else [dense.encode]
+        return first.encode()
+    padding = PADDING * (1 + sum(tensor.indices.size for tensor in tensors) // dense.BLOCK)
+    if sparse.size_bound(first.streams[0].counts) > first.size + padding:
+        return first.encode()
+    second = sparse.draft(tensors)
+    if abs(first.size - second.size) <= padding:
+        return smallest([first.encode(), second.encode()])
+    return second.encode() if second.size < first.size else first.encode()
 
 
 def encode_lossless(arrays: Sequence[AnyArray]) -> Frame:

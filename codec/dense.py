@@ -7,11 +7,13 @@ indices (two where the index is split).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from dcz.codec import kernels
 from dcz.codec.codebook import (
+    Stream,
     count_nonzero,
     gather,
     index_streams,
@@ -39,31 +41,51 @@ BLOCK = 65536
 EVERYTHING = slice(None)
 
 
-def encode(tensors: Sequence[SharedTensor]) -> Frame:
-    """Code the indices of one or more shared tensors under common code tables."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Shared tensors ready to be coded densely: codes are made, bits are not yet written.
+
+    Attributes
+    ----------
+    codebooks : bytes
+    streams : tuple of Stream
+        Of the members' indices end to end.
+    """
+
+    codebooks: bytes
+    streams: tuple[Stream, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that `encode` will give, to within the padding of its segments."""
+        return len(self.codebooks) + sum(stream.size_estimate for stream in self.streams)
+
+    def encode(self) -> Frame:
+        """Write the frame."""
+        counts = block_counts(self.streams[0].symbols.size, BLOCK)
+        starts = np.concatenate(([0], np.cumsum(counts)))
+        coded = [kernels.encode_segments(s.symbols, starts, s.lengths) for s in self.streams]
+        parts = Parts()
+        parts.add("codebooks", len(self.codebooks))
+        parts.add("tables", sum(len(stream.table) for stream in self.streams))
+        parts.add("indices", sum(len(data) for data, _ in coded))
+        tables = b"".join(stream.table for stream in self.streams)
+        return Frame(
+            coder=CODER,
+            payload=self.codebooks + tables + interleave(coded),
+            parts=parts.sizes,
+            streams=tuple(
+                s.statistics(len(c[0])) for s, c in zip(self.streams, coded, strict=True)
+            ),
+        )
+
+
+def draft(tensors: Sequence[SharedTensor]) -> Draft:
+    """Make the code tables that one or more shared tensors have in common."""
     levels = max(max(tensor.codebook.size for tensor in tensors), 1)
     indices = concatenate([tensor.indices for tensor in tensors])
     codebooks = write_codebooks([tensor.codebook for tensor in tensors])
-    streams = index_streams(indices, levels)
-    counts = block_counts(indices.size, BLOCK)
-    starts = np.concatenate(([0], np.cumsum(counts)))
-    coded = [kernels.encode_segments(s.symbols, starts, s.lengths) for s in streams]
-    parts = Parts()
-    parts.add("codebooks", len(codebooks))
-    parts.add("tables", sum(len(stream.table) for stream in streams))
-    parts.add("indices", sum(len(data) for data, _ in coded))
-    return Frame(
-        coder=CODER,
-        payload=codebooks + b"".join(s.table for s in streams) + interleave(coded),
-        parts=parts.sizes,
-        streams=tuple(s.statistics(len(c[0])) for s, c in zip(streams, coded, strict=True)),
-    )
-
-
-def size_estimate(tensor: SharedTensor) -> int:
-    """Bytes `encode` will need, to within the padding of its segments."""
-    streams = index_streams(tensor.indices, max(tensor.codebook.size, 1))
-    return tensor.codebook.nbytes + sum(stream.size_estimate for stream in streams)
+    return Draft(codebooks, index_streams(indices, levels))
 
 
 def concatenate(arrays: Sequence[AnyArray]) -> AnyArray:
@@ -106,6 +128,8 @@ class Decoder:
 
     def decode(self, start: int, stop: int, out: AnyArray) -> None:
         """Decode elements start to stop into `out`."""
+        if out.size == 0:
+            return
         blocks = slice(start // BLOCK, -(-stop // BLOCK))
         if len(self.members) > 1 or len(self.codes) > 1:
             indices = join(self._symbols(blocks))

@@ -136,10 +136,14 @@ class Parts:
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is a real floating-point one, those of ml_dtypes included."""
+    """Whether a dtype is a real floating-point one that can hold weights.
+
+    Those of ml_dtypes are, but for float8_e8m0fnu: its powers of two only scale weights.
+    """
     if dtype.kind == "f":
         return True
-    return dtype.kind == "V" and dtype.name.startswith(("bfloat", "float"))
+    name = dtype.name
+    return dtype.kind == "V" and name.startswith(("bfloat", "float")) and name != "float8_e8m0fnu"
 
 
 def numel(members: Sequence[Member]) -> int:

@@ -19,11 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.varint import Cursor, encode_varint
 
 MAX_ALPHABET = 4096
 MAX_LENGTH = 15
+LONGEST_WORD = 7
+# How no change, one up and (as index -1) one down are written, first bit lowest.
+STEP_WORDS = np.array([0b0, 0b01, 0b011])
+STEP_SIZES = np.array([1, 2, 3])
 
 Lengths = npt.NDArray[np.uint8]
 
@@ -58,9 +62,9 @@ def encode_table(lengths: Lengths) -> bytes:
         return size
     length = lengths.astype(np.int64)
     change = np.diff(length, prepend=first_guess(lengths.size))
-    cases = [change == 0, change == 1, change == -1]
-    words = np.select(cases, [0b0, 0b01, 0b011], 0b111 | length << 3)
-    sizes = np.select(cases, [1, 2, 3], 7)
+    step = np.clip(change, -1, 1)
+    words = np.where(step == change, STEP_WORDS[step], 0b111 | length << 3)
+    sizes = np.where(step == change, STEP_SIZES[step], LONGEST_WORD)
     starts = np.cumsum(sizes) - sizes
     within = np.arange(sizes.sum()) - np.repeat(starts, sizes)
     bits = np.repeat(words, sizes) >> within & 1
@@ -72,32 +76,44 @@ def decode_table(cursor: Cursor, what: str) -> Lengths:
     alphabet = cursor.varint(f"{what} alphabet", low=1, high=MAX_ALPHABET)
     if alphabet == 1:
         return np.ones(1, np.uint8)
-    reader = _BitReader(cursor, f"{what} code lengths")
-    lengths = np.zeros(alphabet, np.uint8)
-    previous = first_guess(alphabet)
-    for symbol in range(alphabet):
-        previous = _next_length(reader, previous)
-        if not 0 <= previous <= MAX_LENGTH:
-            raise CorruptError(f"{what} code lengths: {previous} is outside 0 to {MAX_LENGTH}")
-        lengths[symbol] = previous
-    reader.finish()
+    most = -(-alphabet * LONGEST_WORD // 8)
+    coded = np.frombuffer(cursor.data, np.uint8, min(most, cursor.remaining), cursor.position)
+    bits = np.unpackbits(coded, bitorder="little").tolist()
+    lengths, used = _read_lengths(bits, alphabet, f"{what} code lengths")
+    cursor.take(-(-used // 8), f"{what} code lengths")
+    if any(bits[used : -(-used // 8) * 8]):
+        raise CorruptError(f"{what} code lengths: padding is not zero")
     _check_complete(lengths, what)
     return lengths
+
+
+def _read_lengths(bits: list[int], alphabet: int, field: str) -> tuple[Lengths, int]:
+    """The lengths, and how many bits they took."""
+    lengths = []
+    length = first_guess(alphabet)
+    at = 0
+    bits = bits + [0] * LONGEST_WORD
+    for _ in range(alphabet):
+        if not bits[at]:
+            at += 1
+        elif not bits[at + 1]:
+            length, at = length + 1, at + 2
+        elif not bits[at + 2]:
+            length, at = length - 1, at + 3
+        else:
+            length = bits[at + 3] | bits[at + 4] << 1 | bits[at + 5] << 2 | bits[at + 6] << 3
+            at += LONGEST_WORD
+        if not 0 <= length <= MAX_LENGTH:
+            raise CorruptError(f"{field}: {length} is outside 0 to {MAX_LENGTH}")
+        if at > len(bits) - LONGEST_WORD:
+            raise TruncatedError(f"{field}: they end too early")
+        lengths.append(length)
+    return np.array(lengths, np.uint8), at
 
 
 def first_guess(alphabet: int) -> int:
     """The length assumed before the first symbol: ceil(log2 alphabet)."""
     return (alphabet - 1).bit_length()
-
-
-def _next_length(reader: _BitReader, previous: int) -> int:
-    if not reader.bit():
-        return previous
-    if not reader.bit():
-        return previous + 1
-    if not reader.bit():
-        return previous - 1
-    return sum(reader.bit() << bit for bit in range(4))
 
 
 def _check_complete(lengths: Lengths, what: str) -> None:
@@ -106,28 +122,3 @@ def _check_complete(lengths: Lengths, what: str) -> None:
         return
     if used.size < 2 or int(np.sum(1 << (MAX_LENGTH - used))) != 1 << MAX_LENGTH:
         raise CorruptError(f"{what} code lengths: not a complete prefix code")
-
-
-class _BitReader:
-    """Single bits from a cursor, lowest bit of each byte first."""
-
-    __slots__ = ("bits_left", "cursor", "field", "word")
-
-    def __init__(self, cursor: Cursor, field: str) -> None:
-        self.cursor = cursor
-        self.field = field
-        self.word = 0
-        self.bits_left = 0
-
-    def bit(self) -> int:
-        if not self.bits_left:
-            self.word = self.cursor.byte(self.field)
-            self.bits_left = 8
-        bit = self.word & 1
-        self.word >>= 1
-        self.bits_left -= 1
-        return bit
-
-    def finish(self) -> None:
-        if self.word:
-            raise CorruptError(f"{self.field}: padding is not zero")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.codec import coders, kernels, share
+from dcz.codec import coders, kernels, planes, share
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
-from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
+from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS, Histogram
 
 FEW_VALUES = 4096
-SAMPLE = 65536
 SMALL = 4096
 FRAME_COST = 9
 
@@ -27,10 +27,10 @@ class EncodedTensor:
 
     Attributes
     ----------
-    frame : Frame
-        The tensor coded alone.
+    frame : Frame or None
+        The tensor coded alone; None for a small lossless one, which waits for others.
     shared : SharedTensor or None
-        The shared tensor, if that is what the frame codes; None if the frame is lossless.
+        The shared tensor, if that is what is coded; None if the tensor is lossless.
     array : array[numel]
         The original elements.
     exact : bool
@@ -39,7 +39,7 @@ class EncodedTensor:
         Sums of (w - w')**2 and of w**2; 0 for tensors that hold NaN or infinity.
     """
 
-    frame: Frame
+    frame: Frame | None
     shared: SharedTensor | None
     array: AnyArray
     exact: bool
@@ -62,11 +62,11 @@ def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         values = share.widen(array)
         summary = kernels.summarize(values)
         if not plan.share or not share.shareable(summary):
-            return _encode_exact(array, summary.energy if summary.finite else 0.0)
+            return _encode_exact(array, summary.energy if math.isfinite(summary.energy) else 0.0)
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not _prunes(few, plan.cutoff):
             return _encode_exact(array, summary.energy, few)
-        shared = _prune_and_share(array, values, plan, few)
+        shared = _prune_and_share(array, values, summary, plan, few)
         return _encode_shared(array, values, shared, summary.energy)
 
 
@@ -76,10 +76,13 @@ def _prunes(few: SharedTensor, cutoff: float) -> bool:
 
 
 def _prune_and_share(
-    array: AnyArray, values: Weights, plan: TensorPlan, few: SharedTensor | None
+    array: AnyArray,
+    values: Weights,
+    summary: kernels.Summary,
+    plan: TensorPlan,
+    few: SharedTensor | None,
 ) -> SharedTensor:
     """The surviving weights under a codebook; their own values where they are few already."""
-    summary = kernels.summarize(values)
     zeros = summary.zeros > 0 or plan.cutoff > 0
     if not share.survives(summary, plan.cutoff):
         nothing = np.zeros(0, array.dtype)
@@ -87,12 +90,14 @@ def _prune_and_share(
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
-    return _share(array, values, plan, zeros=zeros)
+    shape = share.histogram(values, plan.cutoff, summary)
+    return _share(array, values, shape, plan, zeros=zeros)
 
 
-def _share(array: AnyArray, values: Weights, plan: TensorPlan, *, zeros: bool) -> SharedTensor:
+def _share(
+    array: AnyArray, values: Weights, shape: Histogram, plan: TensorPlan, *, zeros: bool
+) -> SharedTensor:
     """K-means; where an error was promised, with more levels until it is kept."""
-    shape = share.histogram(values, plan.cutoff)
     levels = plan.levels or 1
     while True:
         levels = min(levels, MAX_LEVELS - zeros)
@@ -110,10 +115,9 @@ def _encode_shared(
     array: AnyArray, values: Weights, shared: SharedTensor, energy: float
 ) -> EncodedTensor:
     frame = coders.encode_shared([shared])
-    if array.size <= SAMPLE:
-        lossless = coders.encode_lossless([array])
-        if len(lossless.payload) <= len(frame.payload):
-            return EncodedTensor(lossless, None, array, True, 0.0, energy)
+    lossless = _smaller_lossless(array, frame)
+    if lossless is not None:
+        return EncodedTensor(lossless, None, array, True, 0.0, energy)
     error = share.squared_error(values, shared)
     return EncodedTensor(frame, shared, array, False, error, energy)
 
@@ -122,32 +126,33 @@ def _encode_exact(array: AnyArray, energy: float, few: SharedTensor | None = Non
     """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
     few = few if few is not None else share.already_shared(array, FEW_VALUES)
     if few is None:
-        return EncodedTensor(coders.encode_lossless([array]), None, array, True, 0.0, energy)
+        frame = coders.encode_lossless([array]) if array.size > SMALL else None
+        return EncodedTensor(frame, None, array, True, 0.0, energy)
     frame = coders.encode_shared([few])
-    if _planes_may_win(array, len(frame.payload)):
-        lossless = coders.encode_lossless([array])
-        if len(lossless.payload) < len(frame.payload):
-            return EncodedTensor(lossless, None, array, True, 0.0, energy)
+    lossless = _smaller_lossless(array, frame)
+    if lossless is not None:
+        return EncodedTensor(lossless, None, array, True, 0.0, energy)
     return EncodedTensor(frame, few, array, True, 0.0, energy)
 
 
-def _planes_may_win(array: AnyArray, shared_size: int) -> bool:
-    """Judge by the start of a large tensor whether its byte planes repeat themselves."""
-    sample = coders.encode_lossless([array[:SAMPLE]])
-    return len(sample.payload) * array.size <= shared_size * min(array.size, SAMPLE)
-
-
-def merge(tensors: Sequence[EncodedTensor]) -> Frame | None:
-    """Code small tensors of one `group_key` together; None if that is no smaller than apart."""
-    if len(tensors) == 1:
+def _smaller_lossless(array: AnyArray, shared: Frame) -> Frame | None:
+    """The tensor without loss if that is smaller; a large one only if it repeats itself."""
+    most = len(shared.payload) / max(array.nbytes, 1)
+    if array.size > SMALL and planes.repetition(array) > most:
         return None
+    frame = coders.encode_lossless([array])
+    return frame if len(frame.payload) < len(shared.payload) else None
+
+
+def merge(tensors: Sequence[EncodedTensor]) -> list[tuple[Frame, Sequence[EncodedTensor]]]:
+    """Code small tensors of one `group_key` together, or apart if that is smaller."""
     shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
-    if shared:
-        frame = coders.encode_shared(shared)
-    else:
-        frame = coders.encode_lossless([tensor.array for tensor in tensors])
-    apart = sum(len(tensor.frame.payload) + FRAME_COST for tensor in tensors)
-    return frame if len(frame.payload) + FRAME_COST < apart else None
+    if not shared:
+        return [(coders.encode_lossless([tensor.array for tensor in tensors]), tensors)]
+    frame = coders.encode_shared(shared)
+    alone = [(tensor.frame, [tensor]) for tensor in tensors if tensor.frame is not None]
+    apart = sum(len(single.payload) + FRAME_COST for single, _ in alone)
+    return [(frame, tensors)] if len(frame.payload) + FRAME_COST < apart else list(alone)
 
 
 def group_key(tensor: EncodedTensor) -> tuple[object, ...] | None:

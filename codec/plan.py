@@ -6,6 +6,7 @@ number of levels that keeps the model's error within a bound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -68,7 +69,6 @@ def plan(tensors: Sequence[TensorSource], recipe: Recipe) -> list[TensorPlan]:
     RecipeError
         If the recipe asks for something that the tensors cannot give.
     """
-    recipe.check_patterns([tensor.name for tensor in tensors])
     settings = [recipe.settings_for(tensor.name) for tensor in tensors]
     plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
     plans = _prune(tensors, settings, plans, recipe)
@@ -148,13 +148,13 @@ def _allocate(
             continue
         values = share.widen(tensor.read())
         summary = kernels.summarize(values)
-        if not summary.finite:
+        if not math.isfinite(summary.energy):
             continue
         energy += summary.energy if len(tensor.shape) > 1 else 0.0
         cutoff = plans[number].cutoff
         wanted = number in open_numbers and share.shareable(summary)
         if wanted and share.survives(summary, cutoff):
-            curves[number] = _curve(tensor, values, cutoff)
+            curves[number] = _curve(tensor, values, cutoff, summary)
     points = allocate.choose_levels(list(curves.values()), recipe.max_error * energy)
     result = list(plans)
     for number, point in zip(curves, points, strict=True):
@@ -162,7 +162,9 @@ def _allocate(
     return result
 
 
-def _curve(tensor: TensorSource, values: Weights, cutoff: float) -> list[allocate.Point]:
+def _curve(
+    tensor: TensorSource, values: Weights, cutoff: float, summary: kernels.Summary
+) -> list[allocate.Point]:
     if share.already_shared(tensor.read(), ALREADY_SHARED) is not None:
         return [allocate.Point(levels=1, bits=0.0, error=0.0)]
-    return allocate.curve(share.histogram(values, cutoff), 8 * tensor.dtype.itemsize)
+    return allocate.curve(share.histogram(values, cutoff, summary), 8 * tensor.dtype.itemsize)

@@ -9,10 +9,10 @@ smaller once coded.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,14 @@ MORE_LLOYD_STEPS = 240
 MAX_REDUNDANCY = 0.0135
 COMPARED_LEVELS = 16
 TINY = 1e-30
+# Weights as small as 1e-140 or as great as 1e140 have squares that float64 cannot sum up.
+LEAST_ENERGY, GREATEST_ENERGY = 1e-280, 1e280
 ALREADY_SHARED = 256
 
 Centroids = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Histogram:
     """The surviving weights of a tensor on a grid of 2**32 positions from `low` to `high`.
 
@@ -54,6 +56,23 @@ class Histogram:
     low: float
     high: float
 
+    @cached_property
+    def means(self) -> Centroids:
+        """Mean positions of the bins in use, ascending."""
+        used = self.counts > 0
+        return np.asarray(self.sums[used] / self.counts[used])
+
+    @cached_property
+    def cumulative(self) -> npt.NDArray[np.int64]:
+        """How many weights lie in the first 0, 1, 2, ... bins in use."""
+        return np.concatenate(([0], np.cumsum(self.counts[self.counts > 0])))
+
+    def occupancy(self, centroids: Centroids) -> npt.NDArray[np.int64]:
+        """How many weights are nearest to each centroid."""
+        midpoints = (centroids[:-1] + centroids[1:]) / 2
+        edges = np.searchsorted(self.means, midpoints, side="right")
+        return np.diff(self.cumulative[edges], prepend=0, append=self.cumulative[-1])
+
     def weights(self, positions: Centroids) -> Centroids:
         """The weights that positions stand for."""
         step = (self.high - self.low) / POSITIONS
@@ -67,9 +86,8 @@ def widen(array: AnyArray) -> Weights:
 
 
 def shareable(summary: kernels.Summary) -> bool:
-    """Whether weights can be put on a grid: all finite, and so is the width of their range."""
-    width = summary.maximum - summary.minimum
-    return summary.finite and math.isfinite(width) and (width == 0 or POSITIONS / width < math.inf)
+    """Whether weights can be put on a grid, and errors far below theirs can be told from 0."""
+    return summary.finite and LEAST_ENERGY <= summary.energy <= GREATEST_ENERGY
 
 
 def survives(summary: kernels.Summary, cutoff: float) -> bool:
@@ -78,9 +96,8 @@ def survives(summary: kernels.Summary, cutoff: float) -> bool:
     return greatest > 0 and greatest >= cutoff
 
 
-def histogram(values: Weights, cutoff: float) -> Histogram:
-    """Histogram of the finite weights that survive `cutoff`; their range must not be empty."""
-    summary = kernels.summarize(values)
+def histogram(values: Weights, cutoff: float, summary: kernels.Summary) -> Histogram:
+    """Histogram of the weights that survive `cutoff`; they must be `shareable`."""
     low, high = summary.minimum, summary.maximum
     scale = POSITIONS / (high - low) if high > low else 0.0
     counts, sums = kernels.histogram(values, cutoff, low, scale)
@@ -115,8 +132,8 @@ def random_centroids(shape: Histogram, levels: int) -> Centroids:
 
 def _weights_at(shape: Histogram, ranks: npt.NDArray[np.int64]) -> Centroids:
     """Mean positions of the bins that hold the weights of these ranks, ascending, no repeats."""
-    bins = np.unique(np.searchsorted(np.cumsum(shape.counts), ranks, side="right"))
-    return shape.sums[bins] / shape.counts[bins]
+    bins = np.unique(np.searchsorted(shape.cumulative[1:], ranks, side="right"))
+    return np.asarray(shape.means[bins])
 
 
 def best_centroids(shape: Histogram, levels: int) -> Centroids:
@@ -141,29 +158,28 @@ def best_centroids(shape: Histogram, levels: int) -> Centroids:
 
 def _price(shape: Histogram, centroids: Centroids) -> float:
     """Coded bits a weight, plus half the binary logarithm of the error."""
-    counts, error = _cells(shape, centroids)
+    counts = shape.occupancy(centroids)
     total = int(counts.sum())
     bits = cross_entropy_bits(counts, code_lengths(counts))
+    apart = (shape.means - np.repeat(centroids, _bins(shape, centroids))) / POSITIONS
+    error = float(np.cumsum(np.diff(shape.cumulative) * apart * apart)[-1])
     return bits / total + 0.5 * float(log2(max(error / total, TINY)))
+
+
+def _bins(shape: Histogram, centroids: Centroids) -> npt.NDArray[np.int64]:
+    """How many bins in use are nearest to each centroid."""
+    edges = np.searchsorted(shape.means, (centroids[:-1] + centroids[1:]) / 2, side="right")
+    return np.diff(edges, prepend=0, append=shape.means.size)
 
 
 def _redundancy(shape: Histogram, centroids: Centroids) -> float:
     """What a Huffman code of the indices costs above their entropy, as a share of it."""
-    counts, _ = _cells(shape, centroids)
+    counts = shape.occupancy(centroids)
     used = counts[counts > 0].astype(np.float64)
+    if used.size < 2:
+        return 0.0
     entropy = np.cumsum(used * (log2(float(used.sum())) - log2(used)))[-1]
     return cross_entropy_bits(counts, code_lengths(counts)) / float(entropy) - 1
-
-
-def _cells(shape: Histogram, centroids: Centroids) -> tuple[npt.NDArray[np.int64], float]:
-    """How many weights go to each centroid, and their squared error, in bins squared."""
-    used = shape.counts > 0
-    counts = shape.counts[used]
-    means = shape.sums[used] / counts
-    cells = np.searchsorted((centroids[:-1] + centroids[1:]) / 2, means)
-    apart = (means - centroids[cells]) / POSITIONS
-    occupancy = np.bincount(cells, weights=counts, minlength=centroids.size).astype(np.int64)
-    return occupancy, float(np.cumsum(counts * apart * apart)[-1])
 
 
 INITIALISATIONS: dict[str, Callable[[Histogram, int], Centroids]] = {
@@ -177,8 +193,8 @@ INITIALISATIONS: dict[str, Callable[[Histogram, int], Centroids]] = {
 
 def make_codebook(shape: Histogram, centroids: Centroids, dtype: np.dtype[Any]) -> AnyArray:
     """Centroids in use as ascending values of the tensor's dtype, without repeats and zeros."""
-    occupancy, _ = _cells(shape, centroids)
-    values = np.clip(shape.weights(centroids[occupancy > 0]), shape.low, shape.high)
+    used = centroids[shape.occupancy(centroids) > 0]
+    values = np.clip(shape.weights(used), shape.low, shape.high)
     rounded = np.unique(values.astype(dtype).astype(np.float64))
     return np.asarray(rounded[rounded != 0], dtype)
 

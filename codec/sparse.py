@@ -11,7 +11,7 @@ block the number of gap symbols, the number of survivors, and the segments of ga
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from dcz.codec.codebook import (
     write_codebooks,
 )
 from dcz.codec.dense import EVERYTHING, concatenate
+from dcz.codec.entropy import StreamStatistics, entropy_bits
 from dcz.codec.errors import CorruptError
 from dcz.codec.frame import (
     AnyArray,
@@ -51,64 +52,95 @@ SMALL_FILLERS = (15, 31, 63, 127, FILLER)
 SMALL_BELOW = 32768
 
 
-def encode(tensors: Sequence[SharedTensor]) -> Frame:
-    """Code one or more pruned and shared tensors, each with zero as entry 0 of its codebook."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Shared tensors ready to be coded by gaps: codes are made, bits are not yet written.
+
+    Attributes
+    ----------
+    codebooks : bytes
+        Of the survivors.
+    filler : int
+    gaps : Stream
+    survivors : tuple of Stream
+        The survivors' indices.
+    gap_starts, survivor_starts : int64[blocks + 1]
+        Where each block's symbols start in the two kinds of streams.
+    """
+
+    codebooks: bytes
+    filler: int
+    gaps: Stream
+    survivors: tuple[Stream, ...]
+    gap_starts: AnyArray
+    survivor_starts: AnyArray
+
+    @property
+    def size(self) -> int:
+        """Bytes that `encode` will give, to within the padding of its segments."""
+        streams = self.gaps.size_estimate + sum(s.size_estimate for s in self.survivors)
+        return len(self.codebooks) + streams
+
+    def encode(self) -> Frame:
+        """Write the frame."""
+        gaps = kernels.encode_segments(self.gaps.symbols, self.gap_starts, self.gaps.lengths)
+        survivors = [
+            kernels.encode_segments(s.symbols, self.survivor_starts, s.lengths)
+            for s in self.survivors
+        ]
+        tables = encode_varint(self.filler) + self.gaps.table
+        tables += b"".join(stream.table for stream in self.survivors)
+        blocks = _interleave(self._headers(), [gaps, *survivors])
+        parts = Parts()
+        parts.add("codebooks", len(self.codebooks))
+        parts.add("tables", len(tables))
+        parts.add("indices", sum(len(data) for data, _ in survivors))
+        parts.add("gaps", len(blocks) - parts.sizes["indices"])
+        return Frame(
+            coder=CODER,
+            payload=self.codebooks + tables + blocks,
+            parts=parts.sizes,
+            streams=(
+                self.gaps.statistics(parts.sizes["gaps"]),
+                *(s.statistics(len(c[0])) for s, c in zip(self.survivors, survivors, strict=True)),
+            ),
+        )
+
+    def _headers(self) -> list[bytes]:
+        counts = zip(np.diff(self.gap_starts), np.diff(self.survivor_starts), strict=True)
+        return [encode_varint(int(g)) + encode_varint(int(s)) for g, s in counts]
+
+
+def draft(tensors: Sequence[SharedTensor]) -> Draft:
+    """Find the gaps of one or more pruned tensors, with zero as entry 0 of each codebook."""
     books = [tensor.codebook[1:] for tensor in tensors]
     indices = concatenate([tensor.indices for tensor in tensors])
-    gaps, survivors, filler, starts = _split(indices, max(book.size for book in books) or 1)
-    codebooks = write_codebooks(books)
-    coded_gaps = kernels.encode_segments(gaps.symbols, starts[0], gaps.lengths)
-    coded = [kernels.encode_segments(s.symbols, starts[1], s.lengths) for s in survivors]
-    headers = [
-        encode_varint(gap_count) + encode_varint(survivor_count)
-        for gap_count, survivor_count in zip(*(np.diff(s).tolist() for s in starts), strict=True)
-    ]
-    tables = encode_varint(filler) + gaps.table + b"".join(s.table for s in survivors)
-    blocks = _interleave(headers, [coded_gaps, *coded])
-    parts = Parts()
-    parts.add("codebooks", len(codebooks))
-    parts.add("tables", len(tables))
-    parts.add("indices", sum(len(data) for data, _ in coded))
-    parts.add("gaps", len(blocks) - parts.sizes["indices"])
-    return Frame(
-        coder=CODER,
-        payload=codebooks + tables + blocks,
-        parts=parts.sizes,
-        streams=(
-            gaps.statistics(parts.sizes["gaps"]),
-            *(s.statistics(len(c[0])) for s, c in zip(survivors, coded, strict=True)),
-        ),
-    )
-
-
-def size_estimate(tensor: SharedTensor) -> int:
-    """Bytes `encode` will need, to within the padding of its segments."""
-    levels = max(tensor.codebook.size - 1, 1)
-    gaps, survivors, _, _ = _split(tensor.indices, levels)
-    tables = gaps.size_estimate + sum(stream.size_estimate for stream in survivors)
-    return tensor.codebook.nbytes + tables
-
-
-def size_bound(tensor: SharedTensor, zeros: int) -> int:
-    """Bytes `encode` needs at least: a bit for each gap, unless all gaps are equal."""
-    return (tensor.indices.size - zeros) // 8
-
-
-def _split(
-    indices: AnyArray, levels: int
-) -> tuple[Stream, tuple[Stream, ...], int, tuple[AnyArray, AnyArray]]:
-    """Gap stream, index streams, filler, and where each block's symbols start in the two."""
     fillers = SMALL_FILLERS if indices.size < SMALL_BELOW else (FILLER,)
-    filler, (gaps, survivors, *starts) = min(
-        ((filler, kernels.split_sparse(indices, SPAN, filler)) for filler in fillers),
-        key=lambda split: _gap_stream(split[1][0]).size_estimate,
+    filler, gaps, split = min(
+        (_split(indices, filler) for filler in fillers), key=lambda found: found[1].size_estimate
     )
-    return _gap_stream(gaps), index_streams(survivors, levels), filler, (starts[0], starts[1])
+    _, survivors, gap_starts, survivor_starts = split
+    streams = index_streams(survivors, max(book.size for book in books) or 1)
+    codebooks = write_codebooks(books)
+    return Draft(codebooks, filler, gaps, streams, gap_starts, survivor_starts)
 
 
-def _gap_stream(gaps: AnyArray) -> Stream:
+def size_bound(counts: AnyArray) -> float:
+    """Bytes of any draft at least: the indices' entropy, and a bit a gap unless all are equal.
+
+    Parameters
+    ----------
+    counts : int64[levels]
+        How often each index occurs in the dense tensor, that of zero first.
+    """
+    return (entropy_bits(counts[1:]) + int(counts[1:].sum())) / 8
+
+
+def _split(indices: AnyArray, filler: int) -> tuple[int, Stream, tuple[AnyArray, ...]]:
+    split = kernels.split_sparse(indices, SPAN, filler)
+    gaps = split[0]
     alphabet = int(gaps.max()) + 1 if gaps.size else 1
-    return make_stream("gap", gaps, alphabet)
+    return filler, make_stream("gap", gaps, alphabet), split
 
 
 def _interleave(headers: list[bytes], coded: list[tuple[bytes, AnyArray]]) -> bytes:
@@ -239,6 +271,8 @@ class Decoder:
             nonzero=count_nonzero(self.indices(), self.members, self._books_with_zero()),
         )
 
-    def _stream(self, code: Code, offsets: AnyArray, counts: AnyArray, size: int) -> Any:
+    def _stream(
+        self, code: Code, offsets: AnyArray, counts: AnyArray, size: int
+    ) -> StreamStatistics:
         symbols = decode_symbols(self.payload, offsets, counts, code.lengths, code.name)
         return code.statistics(symbols, size)

@@ -73,11 +73,15 @@ class Archive(Mapping[str, AnyArray]):
         self._jobs = jobs or os.cpu_count() or 1
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
-        self._groups: dict[int, list[AnyArray]] = {}
+        self._groups: dict[int, dict[str, AnyArray]] = {}
         with located(file=self.path):
             self._map = _map_file(self.path)
             self._container = Container(memoryview(self._map), limits)
         self._entries = self._container.index.tensors
+        self._stored: list[list[TensorEntry]] = [[] for _ in self._container.index.frames]
+        for entry in self._entries.values():
+            if entry.alias_of is None:
+                self._stored[entry.frame].append(entry)
         self.metadata = dict(self._container.index.metadata)
 
     def __getitem__(self, name: str) -> AnyArray:
@@ -138,12 +142,11 @@ class Archive(Mapping[str, AnyArray]):
         entry = self._entries[name]
         _check_fits(out, entry.info)
         with located(file=self.path, tensor=name):
-            decoder = self._open(entry)
-            if len(self._container.members(entry.frame)) > 1:
-                out.reshape(-1)[:] = self._from_group(entry, decoder)
+            if len(self._stored[entry.frame]) > 1:
+                out.reshape(-1)[:] = self._from_group(entry)
                 digest = tensor_digest(out)
             else:
-                digest = self._decode(decoder, out.reshape(-1))
+                digest = self._decode(self._open(entry), out.reshape(-1))
             if digest != entry.digest:
                 raise ChecksumError("digest of the decoded tensor does not match")
         return out
@@ -173,22 +176,22 @@ class Archive(Mapping[str, AnyArray]):
                 self._threads = ThreadPoolExecutor(self._jobs, thread_name_prefix="dcz")
             return self._threads
 
-    def _from_group(self, entry: TensorEntry, decoder: FrameDecoder) -> AnyArray:
+    def _from_group(self, entry: TensorEntry) -> AnyArray:
         """A tensor out of a frame of several, which is kept for the next of them."""
-        names = [e.info.name for e in self._entries.values() if _stored_in(e, entry.frame)]
         name = entry.alias_of or entry.info.name
         with self._lock:
             arrays = self._groups.get(entry.frame)
         if arrays is None:
             members = self._container.members(entry.frame)
             flat = np.empty(numel(members), members[0].dtype)
-            decoder.decode(0, flat.size, flat)
-            arrays = split(flat, members)
+            self._open(entry).decode(0, flat.size, flat)
+            names = [stored.info.name for stored in self._stored[entry.frame]]
+            arrays = dict(zip(names, split(flat, members), strict=True))
             with self._lock:
                 while len(self._groups) >= _KEPT_GROUPS:
                     self._groups.pop(next(iter(self._groups)))
                 self._groups[entry.frame] = arrays
-        return arrays[names.index(name)]
+        return arrays[name]
 
     def report(self) -> Report:
         """Stages, streams and entropies; decodes every symbol of the file."""
@@ -215,7 +218,7 @@ class Archive(Mapping[str, AnyArray]):
         )
 
     def _summarize(self, number: int) -> FrameSummary:
-        entries = [e for e in self._entries.values() if _stored_in(e, number)]
+        entries = self._stored[number]
         with located(file=self.path, tensor=entries[0].info.name):
             description = self._open(entries[0]).describe()
         return FrameSummary(
@@ -291,7 +294,3 @@ def _check_fits(out: AnyArray, info: TensorInfo) -> None:
         )
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise ValueError(f"{info.name!r} needs a C-contiguous array that can be written to")
-
-
-def _stored_in(entry: TensorEntry, frame: int) -> bool:
-    return entry.frame == frame and entry.alias_of is None

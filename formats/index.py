@@ -267,7 +267,8 @@ def _decode_metadata(cursor: Cursor, limits: DecodeLimits) -> dict[str, str]:
     stored = bytes(cursor.take(cursor.varint("stored metadata", low=1, high=size), "metadata"))
     raw = stored if len(stored) == size else _decompress(stored, size)
     try:
-        pairs = json.loads(raw, object_pairs_hook=_unique)
+        pairs = json.loads(raw.decode(), object_pairs_hook=_unique)
+        json.dumps(pairs, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError):
         raise CorruptError("metadata: not a JSON object of unique names") from None
     if not isinstance(pairs, dict) or not all(isinstance(v, str) for v in pairs.values()):

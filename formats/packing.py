@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
@@ -141,10 +141,11 @@ class _Packer:
     jobs: int | None
     progress: Progress | None
     entries: dict[str, TensorEntry] = field(default_factory=dict)
-    groups: dict[tuple[object, ...], list[_Result]] = field(default_factory=dict)
+    groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
     errors: _Errors = field(default_factory=_Errors)
 
     def run(self) -> None:
+        self.recipe.check_patterns(list(self.checkpoint.tensors))
         writer = ContainerWriter(self.stream)
         aliases, sources = self._find_aliases()
         plans = plan(sources, self.recipe)
@@ -163,19 +164,26 @@ class _Packer:
         tied_to = set(aliases.values())
         seen: dict[tuple[object, ...], str] = {}
         sources = []
+        kinds = {name: self._kind(info) for name, info in self.checkpoint.tensors.items()}
+        alike = Counter(kind for name, kind in kinds.items() if name not in aliases)
         for name, info in self.checkpoint.tensors.items():
             if name in aliases:
                 continue
-            settings = self.recipe.settings_for(name)
+            if alike[kinds[name]] == 1:
+                sources.append(_Source(self.checkpoint, info))
+                continue
             array = self.checkpoint.read(name)
-            key = (info.dtype, info.shape, settings, tensor_digest(array))
-            first = seen.setdefault(key, name)
+            first = seen.setdefault((*kinds[name], tensor_digest(array)), name)
             # What others are tied to keeps its own place, so that they share memory with it again.
             if first != name and name not in tied_to and _equal(array, self.checkpoint.read(first)):
                 aliases[name] = first
             else:
                 sources.append(_Source(self.checkpoint, info))
         return aliases, sources
+
+    def _kind(self, info: TensorInfo) -> tuple[object, ...]:
+        """What equal tensors have in common besides their elements."""
+        return info.dtype, info.shape, self.recipe.settings_for(info.name)
 
     def _encoded(self, sources: list[_Source], plans: list[TensorPlan]) -> Iterator[_Result]:
         """Encode side by side what is small together, and give the results in order."""
@@ -196,8 +204,8 @@ class _Packer:
 
     def _place(self, writer: ContainerWriter, result: _Result) -> None:
         key = pipeline.group_key(result.tensor)
-        if key is None:
-            self._write(writer, [result])
+        if key is None and result.tensor.frame is not None:
+            self._enter(result, writer.add_frame(result.tensor.frame))
             return
         group = self.groups.setdefault(key, [])
         if sum(r.tensor.array.size for r in group) + result.tensor.array.size > MAX_GROUP:
@@ -206,18 +214,11 @@ class _Packer:
         group.append(result)
 
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
-        merged = pipeline.merge([result.tensor for result in group])
-        if merged is None:
-            for result in group:
-                self._write(writer, [result])
-            return
-        number = writer.add_frame(merged)
-        for result in group:
-            self._enter(result, number)
-
-    def _write(self, writer: ContainerWriter, results: Sequence[_Result]) -> None:
-        for result in results:
-            self._enter(result, writer.add_frame(result.tensor.frame))
+        results = iter(group)
+        for frame, tensors in pipeline.merge([result.tensor for result in group]):
+            number = writer.add_frame(frame)
+            for _ in tensors:
+                self._enter(next(results), number)
 
     def _enter(self, result: _Result, frame: int) -> None:
         tensor = result.tensor
@@ -266,8 +267,9 @@ def _encode(source: _Source, tensor_plan: TensorPlan) -> _Result:
 
 def verify(archive: Archive, progress: Progress | None = None) -> None:
     """Decode every tensor and check every checksum and digest. Raises CorruptError."""
+    ties = archive.ties
     for name in archive:
-        if name in archive.ties:
+        if name in ties:
             continue
         archive[name]
         if progress is not None:
