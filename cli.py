@@ -305,9 +305,9 @@ def _unpack_dest(source: str) -> str:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from dcz.formats import tables
     from dcz.formats.checkpoint import open_checkpoint
     from dcz.formats.dcz_io import DczCheckpoint
+    from dcz.formats.listing import listing
 
     with input_path(options.source) as source, open_checkpoint(source) as checkpoint:
         archive = checkpoint.archive if isinstance(checkpoint, DczCheckpoint) else None
@@ -319,7 +319,7 @@ def _inspect(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(_listing(checkpoint.format, source, rows, checkpoint.metadata)))
         else:
-            tables.show(tables.listing(rows, checkpoint.metadata.items()))
+            print(listing(rows, checkpoint.metadata.items()))
     return DONE
 
 

@@ -184,14 +184,15 @@ def build_report(
     metadata : mapping of str to str
     """
     rows = {row.name: row for frame in frames for row in _tensor_rows(frame)}
-    source_bytes = sum(_dense_bytes(frame) for frame in frames)
+    dense = {m.name: m.numel * m.itemsize for frame in frames for m in frame.members}
+    source_bytes = sum(dense.values())
     for alias in aliases:
         original = rows[alias.alias_of]
         rows[alias.name] = dataclasses.replace(
             original, name=alias.name, bits=0, bound_bits=0.0, streams=(), alias_of=alias.alias_of
         )
         if not alias.tied:
-            source_bytes += _dense_size_of(frames, alias.alias_of)
+            source_bytes += dense[alias.alias_of]
     parts = _sum_parts(frames) | dict(container)
     file_bytes = sum(parts.values())
     return Report(
@@ -210,10 +211,6 @@ def _dense_bytes(frame: FrameSummary) -> int:
     return sum(member.numel * member.itemsize for member in frame.members)
 
 
-def _dense_size_of(frames: Sequence[FrameSummary], name: str) -> int:
-    return next(m.numel * m.itemsize for f in frames for m in f.members if m.name == name)
-
-
 def _sum_parts(frames: Sequence[FrameSummary]) -> dict[str, int]:
     parts: dict[str, int] = {}
     for frame in frames:
@@ -226,6 +223,7 @@ def _tensor_rows(frame: FrameSummary) -> list[TensorReport]:
     weights = [member.numel * member.itemsize for member in frame.members]
     bits = apportion(8 * frame.payload_bytes, weights)
     bound = _bound_bits(frame)
+    total = sum(weights) or 1
     return [
         TensorReport(
             name=member.name,
@@ -236,7 +234,7 @@ def _tensor_rows(frame: FrameSummary) -> list[TensorReport]:
             levels=frame.description.levels[i],
             coder=frame.coder,
             bits=bits[i],
-            bound_bits=bound * (weights[i] / sum(weights) if sum(weights) else 0.0),
+            bound_bits=bound * weights[i] / total,
             relative_error=member.relative_error,
             streams=frame.description.streams if i == 0 else (),
         )

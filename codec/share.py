@@ -9,7 +9,6 @@ smaller once coded.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,6 +123,8 @@ def density_centroids(shape: Histogram, levels: int) -> Centroids:
 
 def random_centroids(shape: Histogram, levels: int) -> Centroids:
     """Lloyd's algorithm from weights drawn at random (Forgy), with a fixed seed."""
+    import random  # takes milliseconds that only this method should cost
+
     generator = random.Random(0)
     total = int(shape.counts.sum())
     ranks = np.array([int(generator.random() * total) for _ in range(levels)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +32,7 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield direct
         return
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".dcz-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".dcz-{os.urandom(8).hex()}.tmp")
     # Whoever may not read the old file may not read the new one while it grows either.
     stream = _create(temporary, 0o666 if mode is None else 0o600)
     try:

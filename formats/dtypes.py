@@ -82,6 +82,7 @@ DTYPES = (
 )
 
 _BY_CODE = {row.code: row for row in DTYPES}
+_BY_NUMPY = {row.numpy: row for row in DTYPES}
 _BY_NAME = {row.name: row for row in DTYPES}
 _BY_SAFETENSORS = {row.safetensors: row for row in DTYPES if row.safetensors is not None}
 _BY_TORCH = {row.torch: row for row in DTYPES if row.torch is not None}
@@ -94,7 +95,8 @@ def by_code(code: int) -> DType:
 
 def by_numpy(dtype: NumpyDType) -> DType:
     """Return the row of a NumPy dtype of either byte order; UnsupportedError if there is none."""
-    return _found(_BY_NAME.get(dtype.name), f"NumPy dtype {dtype}")
+    row = _BY_NUMPY.get(dtype)
+    return row if row is not None else _found(_BY_NAME.get(dtype.name), f"NumPy dtype {dtype}")
 
 
 def by_safetensors(name: str) -> DType:

@@ -9,6 +9,7 @@ from dcz.codec.frame import AnyArray
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.archive import Archive
+from dcz.formats.arena import Arena
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.numpy_io import MappingCheckpoint
 from dcz.formats.packing import Path, pack
@@ -43,9 +44,14 @@ def load_file(
     """
     with Archive(path, jobs=jobs, limits=limits) as archive:
         ties = archive.ties
+        arena = Arena()
         arrays: dict[str, AnyArray] = {}
         for name in archive:
-            arrays[name] = arrays[ties[name]] if name in ties else archive[name]
+            if name in ties:
+                arrays[name] = arrays[ties[name]]
+                continue
+            info = archive.info(name)
+            arrays[name] = archive.read(name, arena.empty(info.shape, info.dtype))
         return arrays
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from dcz.codec.entropy import StreamStatistics
 from dcz.codec.report import Report, TensorReport
 from dcz.formats.compare import Difference
-from dcz.formats.tensors import TensorInfo
+from dcz.formats.listing import printable, shape_text
 
 _PLAIN_WIDTH = 132
 
@@ -91,12 +91,12 @@ def _tensors(tensors: Sequence[TensorReport]) -> Table:
     table = _table("tensors", *names)
     for t in tensors:
         table.add_row(
-            t.name,
-            _shape(t.shape),
+            _text(t.name),
+            shape_text(t.shape),
             t.dtype,
             f"{t.nonzero / t.numel:.1%}" if t.numel else "-",
             str(t.levels or "-"),
-            f"= {t.alias_of}" if t.alias_of else t.coder,
+            _text(f"= {t.alias_of}" if t.alias_of else t.coder),
             f"{t.bits / 8:,.0f}",
             f"{t.bound_bits / 8:,.0f}",
             f"{t.relative_error:.2e}" if t.relative_error else "exact",
@@ -112,7 +112,7 @@ def _streams(tensors: Sequence[TensorReport]) -> Table:
     for tensor in tensors:
         for stream in tensor.streams:
             if stream.symbols:
-                table.add_row(tensor.name, *_stream_cells(stream))
+                table.add_row(_text(tensor.name), *_stream_cells(stream))
     return table
 
 
@@ -127,20 +127,12 @@ def _stream_cells(stream: StreamStatistics) -> list[str]:
     return [stream.stream, f"{stream.symbols:,}", *(f"{b / stream.symbols:.3f}" for b in bits)]
 
 
-def listing(rows: Iterable[tuple[TensorInfo, str]], metadata: Iterable[tuple[str, str]]) -> Group:
-    """Names, shapes and dtypes of a file's tensors, each with a remark, and the metadata."""
-    table = _table("tensors", "tensor", "shape", "dtype", "bytes", "")
-    for info, remark in rows:
-        table.add_row(info.name, _shape(info.shape), info.dtype.name, f"{info.nbytes:,}", remark)
-    return Group(table, _pairs("metadata", metadata))
-
-
 def comparison(differences: Sequence[Difference]) -> Table:
     """The tensors that differ, and by how much."""
     table = _table("differences", "tensor", "status", "relative error", "greatest")
     for d in differences:
         if d.status != "equal":
-            table.add_row(d.name, d.status, f"{d.relative_error:.3e}", f"{d.greatest:.3e}")
+            table.add_row(_text(d.name), d.status, f"{d.relative_error:.3e}", f"{d.greatest:.3e}")
     return table
 
 
@@ -149,9 +141,10 @@ def _pairs(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
     table.add_column("key")
     table.add_column("value", overflow="fold")
     for key, value in pairs:
-        table.add_row(Text(key), Text(value))
+        table.add_row(_text(key), _text(value))
     return table
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
+def _text(text: str) -> Text:
+    """A name as it is: not as markup, and without control characters."""
+    return Text(printable(text))

@@ -146,7 +146,7 @@ class File:
 
 
 def build_index(file: File) -> bytes:
-    out = varint(len(file.frames))
+    out = bytearray(varint(len(file.frames)))
     for frame in file.frames:
         length = len(frame.payload) if frame.length is None else frame.length
         seal = checksum(frame.payload) if frame.checksum is None else frame.checksum
@@ -170,7 +170,7 @@ def build_index(file: File) -> bytes:
             out += varint(len(tensor.shape)) + b"".join(map(varint, tensor.shape))
             out += varint(tensor.frame) + struct.pack("<Q", tensor.digest) + tensor.error
         previous = tensor.name
-    return out + file.error + file.metadata
+    return bytes(out) + file.error + file.metadata
 
 
 def seal(body: bytes, index: bytes, *, version: int = 1, length: int | None = None) -> bytes:

@@ -1,0 +1,46 @@
+"""Fresh memory for decoded tensors, taken in large pieces.
+
+Touching new memory page by page costs more than decoding into it. One mapping in huge pages for
+several tensors needs the fewest page faults; it is given back when the last of them is gone.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from typing import Any
+
+import numpy as np
+
+from dcz.codec.frame import AnyArray
+
+_PIECE = 1 << 25
+_HUGE_PAGE = 1 << 21
+_ALIGNMENT = 64
+
+
+class Arena:
+    """Gives arrays that share mappings of 32 MiB, or have one of their own if they are larger."""
+
+    def __init__(self) -> None:
+        self._piece: AnyArray = np.empty(0, np.uint8)
+        self._used = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+        """An uninitialised array, C-contiguous and writable."""
+        size = math.prod(shape) * dtype.itemsize
+        if self._used + size > self._piece.size:
+            self._piece = _new_piece(max(size, _PIECE))
+            self._used = 0
+        start = self._used
+        self._used += -(-size // _ALIGNMENT) * _ALIGNMENT
+        return self._piece[start : start + size].view(dtype).reshape(shape)
+
+
+def _new_piece(size: int) -> AnyArray:
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty(size, np.uint8)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, flags=flags)
+    pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, np.uint8)
