@@ -169,4 +169,5 @@ def split(flat: AnyArray, members: Sequence[Member]) -> list[AnyArray]:
 
 def nonzero_elements(flat: AnyArray, members: Sequence[Member]) -> tuple[int, ...]:
     """Elements of each member that are not zero."""
-    return tuple(int(np.count_nonzero(part != 0)) for part in split(flat, members))
+    with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
+        return tuple(int(np.count_nonzero(part != 0)) for part in split(flat, members))

@@ -118,20 +118,17 @@ def _prune(
 
 
 def _cutoff(tensors: Sequence[TensorSource], sparsity: float) -> float:
-    wide = any(tensor.dtype == np.float64 for tensor in tensors)
+    """The cutoff of a sparsity over some tensors; those that hold NaN or infinity do not count."""
+    finite = [t for t in tensors if kernels.summarize(share.widen(t.read())).finite]
+    wide = any(tensor.dtype == np.float64 for tensor in finite)
     dtype = np.dtype(np.float64 if wide else np.float32)
 
     def weights() -> Iterator[Weights]:
-        for tensor in tensors:
-            yield _finite(tensor).astype(dtype, copy=False)
+        for tensor in finite:
+            yield share.widen(tensor.read()).astype(dtype, copy=False)
 
-    numel = sum(int(np.prod(tensor.shape, dtype=object)) for tensor in tensors)
+    numel = sum(math.prod(tensor.shape) for tensor in finite)
     return cutoff_for_sparsity(weights, numel, sparsity, dtype)
-
-
-def _finite(tensor: TensorSource) -> Weights:
-    values = share.widen(tensor.read())
-    return values if kernels.summarize(values).finite else values[:0]
 
 
 def _allocate(

@@ -130,7 +130,7 @@ def test_every_layout_in_memory(tmp_path: Path) -> None:
         "reversed": base[::-1, :, ::-1],
         "strided": base[::3, 1::2, :, ::5],
         "broadcast": np.broadcast_to(base[0, 0, 0], (50, 11)),
-        "scalar": np.int32(7) * np.ones((), np.int32),
+        "scalar": base[0, 0, 0, :1].reshape(()),
         "unaligned": raw[1:].view(np.int32),
         "big-endian": base.astype(">i4"),
         "big-endian float": base.astype(">f8"),
