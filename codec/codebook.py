@@ -15,7 +15,7 @@ import numpy as np
 from dcz.codec import huffman, kernels
 from dcz.codec.entropy import StreamStatistics, stream_statistics
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import AnyArray, Member, split
+from dcz.codec.frame import AnyArray, Member, SharedTensor, count_nonzero, split
 from dcz.codec.huffman import Lengths
 from dcz.codec.segments import Offsets
 from dcz.codec.varint import Cursor, encode_varint
@@ -87,6 +87,16 @@ def index_streams(indices: AnyArray, levels: int) -> tuple[Stream, ...]:
         make_stream("index-high", high, (levels - 1 >> 8) + 1),
         make_stream("index-low", low, 256),
     )
+
+
+def nonzero_of(tensors: Sequence[SharedTensor], streams: Sequence[Stream]) -> tuple[int, ...]:
+    """Elements of each tensor that are not zero; `streams` are those of all their indices."""
+    if len(tensors) == 1 and len(streams) == 1:
+        book = tensors[0].codebook
+        return (count_nonzero(book, streams[0].counts[: book.size]),)
+    indices = np.concatenate([tensor.indices for tensor in tensors])
+    members = [tensor.member for tensor in tensors]
+    return nonzero_by_member(indices, members, [tensor.codebook for tensor in tensors])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +181,12 @@ def _look_up(symbols: AnyArray, book: AnyArray) -> AnyArray:
     return book[symbols]
 
 
-def count_nonzero(
+def nonzero_by_member(
     indices: AnyArray, members: Sequence[Member], books: Sequence[AnyArray]
 ) -> tuple[int, ...]:
     """Elements of each member that are not zero. Raises CorruptError past a codebook's end."""
     parts = zip(split(indices, members), books, strict=True)
-    return tuple(int(np.sum(_occurrences(part, book)[book != 0])) for part, book in parts)
+    return tuple(count_nonzero(book, _occurrences(part, book)) for part, book in parts)
 
 
 def _occurrences(indices: AnyArray, book: AnyArray) -> Offsets:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dcz.codec import dense, planes, sparse, stored
+from dcz.codec.codebook import nonzero_of
 from dcz.codec.errors import VersionError
 from dcz.codec.frame import AnyArray, Frame, FrameDecoder, Member, SharedTensor
 
@@ -66,7 +67,7 @@ def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:
     padding = PADDING * (1 + sum(tensor.indices.size for tensor in tensors) // dense.BLOCK)
     if sparse.size_bound(first.streams[0].counts) > first.size + padding:
         return first.encode()
-    second = sparse.draft(tensors)
+    second = sparse.draft(tensors, nonzero_of(tensors, first.streams))
     if abs(first.size - second.size) <= padding:
         return smallest([first.encode(), second.encode()])
     return second.encode() if second.size < first.size else first.encode()

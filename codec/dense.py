@@ -14,9 +14,10 @@ import numpy as np
 from dcz.codec import kernels
 from dcz.codec.codebook import (
     Stream,
-    count_nonzero,
     gather,
     index_streams,
+    nonzero_by_member,
+    nonzero_of,
     read_codebooks,
     read_index_codes,
     write_codebooks,
@@ -47,11 +48,13 @@ class Draft:
 
     Attributes
     ----------
+    tensors : sequence of SharedTensor
     codebooks : bytes
     streams : tuple of Stream
-        Of the members' indices end to end.
+        Of the tensors' indices end to end.
     """
 
+    tensors: Sequence[SharedTensor]
     codebooks: bytes
     streams: tuple[Stream, ...]
 
@@ -70,14 +73,15 @@ class Draft:
         parts.add("tables", sum(len(stream.table) for stream in self.streams))
         parts.add("indices", sum(len(data) for data, _ in coded))
         tables = b"".join(stream.table for stream in self.streams)
-        return Frame(
-            coder=CODER,
-            payload=self.codebooks + tables + interleave(coded),
+        description = Description(
             parts=parts.sizes,
             streams=tuple(
                 s.statistics(len(c[0])) for s, c in zip(self.streams, coded, strict=True)
             ),
+            levels=tuple(tensor.codebook.size for tensor in self.tensors),
+            nonzero=nonzero_of(self.tensors, self.streams),
         )
+        return Frame(CODER, self.codebooks + tables + interleave(coded), description)
 
 
 def draft(tensors: Sequence[SharedTensor]) -> Draft:
@@ -85,7 +89,7 @@ def draft(tensors: Sequence[SharedTensor]) -> Draft:
     levels = max(max(tensor.codebook.size for tensor in tensors), 1)
     indices = concatenate([tensor.indices for tensor in tensors])
     codebooks = write_codebooks([tensor.codebook for tensor in tensors])
-    return Draft(codebooks, index_streams(indices, levels))
+    return Draft(tensors, codebooks, index_streams(indices, levels))
 
 
 def concatenate(arrays: Sequence[AnyArray]) -> AnyArray:
@@ -172,7 +176,7 @@ class Decoder:
                 for code, values, size in zip(self.codes, symbols, self.segment_bytes, strict=True)
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=count_nonzero(join(symbols), self.members, self.codebooks),
+            nonzero=nonzero_by_member(join(symbols), self.members, self.codebooks),
         )
 
 

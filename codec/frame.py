@@ -55,34 +55,14 @@ class SharedTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """Coded bytes and where they went.
+class Description:
+    """Where a frame's bytes are and what its tensors hold.
 
     Attributes
     ----------
-    coder : int
-        Which coder reads the payload, a key of `coders.CODERS`.
-    payload : bytes
-        The coded bytes.
     parts : mapping from each of `PARTS` to bytes
         Adds up to the payload's size.
     streams : tuple of StreamStatistics
-    """
-
-    coder: int
-    payload: bytes
-    parts: Mapping[str, int]
-    streams: tuple[StreamStatistics, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a decoder can say about its frame without the original.
-
-    Attributes
-    ----------
-    parts, streams
-        As in `Frame`.
     levels, nonzero : tuple of int, one for each member
         Codebook entries that can occur (0 where there is no codebook), and non-zero elements.
     """
@@ -91,6 +71,25 @@ class Description:
     streams: tuple[StreamStatistics, ...]
     levels: tuple[int, ...]
     nonzero: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Coded bytes.
+
+    Attributes
+    ----------
+    coder : int
+        Which coder reads the payload, a key of `coders.CODERS`.
+    payload : bytes
+        The coded bytes.
+    description : Description
+        The same that a decoder of the payload gives.
+    """
+
+    coder: int
+    payload: bytes
+    description: Description
 
 
 class FrameDecoder(Protocol):
@@ -167,7 +166,8 @@ def split(flat: AnyArray, members: Sequence[Member]) -> list[AnyArray]:
     return np.split(flat, ends[:-1])
 
 
-def nonzero_elements(flat: AnyArray, members: Sequence[Member]) -> tuple[int, ...]:
-    """Elements of each member that are not zero."""
+def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
+    """How many elements are not zero; given `counts`, how often each value occurs."""
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
-        return tuple(int(np.count_nonzero(part != 0)) for part in split(flat, members))
+        nonzero = values != 0
+    return int(np.count_nonzero(nonzero) if counts is None else np.sum(counts[nonzero]))

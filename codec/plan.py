@@ -118,16 +118,16 @@ def _prune(
 
 
 def _cutoff(tensors: Sequence[TensorSource], sparsity: float) -> float:
-    """The cutoff of a sparsity over some tensors; those that hold NaN or infinity do not count."""
-    finite = [t for t in tensors if kernels.summarize(share.widen(t.read())).finite]
-    wide = any(tensor.dtype == np.float64 for tensor in finite)
+    """The cutoff of a sparsity over some tensors; those that stay as they are do not count."""
+    counted = [t for t in tensors if share.prunable(kernels.summarize(share.widen(t.read())))]
+    wide = any(tensor.dtype == np.float64 for tensor in counted)
     dtype = np.dtype(np.float64 if wide else np.float32)
 
     def weights() -> Iterator[Weights]:
-        for tensor in finite:
+        for tensor in counted:
             yield share.widen(tensor.read()).astype(dtype, copy=False)
 
-    numel = sum(math.prod(tensor.shape) for tensor in finite)
+    numel = sum(math.prod(tensor.shape) for tensor in counted)
     return cutoff_for_sparsity(weights, numel, sparsity, dtype)
 
 

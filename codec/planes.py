@@ -24,9 +24,10 @@ from dcz.codec.frame import (
     Frame,
     Member,
     Parts,
-    nonzero_elements,
+    count_nonzero,
     numel,
     patterns,
+    split,
 )
 from dcz.codec.segments import as_offsets, corrupt, identity, skip_segment
 from dcz.codec.varint import Cursor, encode_varint
@@ -56,7 +57,9 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     payload = b"".join(out)
     parts = Parts()
     parts.add("lossless", len(payload))
-    return Frame(CODER, payload, parts.sizes, statistics.streams())
+    nonzero = tuple(count_nonzero(array) for array in arrays)
+    description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), nonzero)
+    return Frame(CODER, payload, description)
 
 
 def _split(chunk: AnyArray, transform: int) -> Iterator[AnyArray]:
@@ -167,7 +170,7 @@ class Decoder:
         parts.add("lossless", self.size)
         flat = np.empty(numel(self.members), self.members[0].dtype)
         self.decode(0, flat.size, flat)
-        nonzero = nonzero_elements(flat, self.members)
+        nonzero = tuple(count_nonzero(part) for part in split(flat, self.members))
         return Description(parts.sizes, statistics.streams(), (0,) * len(self.members), nonzero)
 
 

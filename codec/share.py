@@ -89,6 +89,11 @@ def shareable(summary: kernels.Summary) -> bool:
     return summary.finite and LEAST_ENERGY <= summary.energy <= GREATEST_ENERGY
 
 
+def prunable(summary: kernels.Summary) -> bool:
+    """Whether weights can be pruned: they can be shared, or are zero already."""
+    return shareable(summary) or summary.minimum == summary.maximum == 0
+
+
 def survives(summary: kernels.Summary, cutoff: float) -> bool:
     """Whether any of the weights survives a cutoff."""
     greatest = max(abs(summary.minimum), abs(summary.maximum))

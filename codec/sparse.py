@@ -19,10 +19,10 @@ from dcz.codec import kernels
 from dcz.codec.codebook import (
     Code,
     Stream,
-    count_nonzero,
     gather,
     index_streams,
     make_stream,
+    nonzero_by_member,
     read_code,
     read_codebooks,
     read_index_codes,
@@ -58,8 +58,10 @@ class Draft:
 
     Attributes
     ----------
-    codebooks : bytes
-        Of the survivors.
+    nonzero : tuple of int
+        Elements of each tensor that are not zero.
+    books : sequence of array
+        Codebooks of the survivors.
     filler : int
     gaps : Stream
     survivors : tuple of Stream
@@ -68,7 +70,8 @@ class Draft:
         Where each block's symbols start in the two kinds of streams.
     """
 
-    codebooks: bytes
+    nonzero: tuple[int, ...]
+    books: Sequence[AnyArray]
     filler: int
     gaps: Stream
     survivors: tuple[Stream, ...]
@@ -79,7 +82,7 @@ class Draft:
     def size(self) -> int:
         """Bytes that `encode` will give, to within the padding of its segments."""
         streams = self.gaps.size_estimate + sum(s.size_estimate for s in self.survivors)
-        return len(self.codebooks) + streams
+        return sum(book.nbytes for book in self.books) + streams
 
     def encode(self) -> Frame:
         """Write the frame."""
@@ -91,28 +94,33 @@ class Draft:
         tables = encode_varint(self.filler) + self.gaps.table
         tables += b"".join(stream.table for stream in self.survivors)
         blocks = _interleave(self._headers(), [gaps, *survivors])
+        codebooks = write_codebooks(self.books)
         parts = Parts()
-        parts.add("codebooks", len(self.codebooks))
+        parts.add("codebooks", len(codebooks))
         parts.add("tables", len(tables))
         parts.add("indices", sum(len(data) for data, _ in survivors))
         parts.add("gaps", len(blocks) - parts.sizes["indices"])
-        return Frame(
-            coder=CODER,
-            payload=self.codebooks + tables + blocks,
+        description = Description(
             parts=parts.sizes,
             streams=(
                 self.gaps.statistics(parts.sizes["gaps"]),
                 *(s.statistics(len(c[0])) for s, c in zip(self.survivors, survivors, strict=True)),
             ),
+            levels=tuple(book.size for book in self.books),
+            nonzero=self.nonzero,
         )
+        return Frame(CODER, codebooks + tables + blocks, description)
 
     def _headers(self) -> list[bytes]:
         counts = zip(np.diff(self.gap_starts), np.diff(self.survivor_starts), strict=True)
         return [encode_varint(int(g)) + encode_varint(int(s)) for g, s in counts]
 
 
-def draft(tensors: Sequence[SharedTensor]) -> Draft:
-    """Find the gaps of one or more pruned tensors, with zero as entry 0 of each codebook."""
+def draft(tensors: Sequence[SharedTensor], nonzero: tuple[int, ...]) -> Draft:
+    """Find the gaps of one or more pruned tensors, with zero as entry 0 of each codebook.
+
+    `nonzero` tells for each how many elements are not zero.
+    """
     books = [tensor.codebook[1:] for tensor in tensors]
     indices = concatenate([tensor.indices for tensor in tensors])
     fillers = SMALL_FILLERS if indices.size < SMALL_BELOW else (FILLER,)
@@ -121,8 +129,7 @@ def draft(tensors: Sequence[SharedTensor]) -> Draft:
     )
     _, survivors, gap_starts, survivor_starts = split
     streams = index_streams(survivors, max(book.size for book in books) or 1)
-    codebooks = write_codebooks(books)
-    return Draft(codebooks, filler, gaps, streams, gap_starts, survivor_starts)
+    return Draft(nonzero, books, filler, gaps, streams, gap_starts, survivor_starts)
 
 
 def size_bound(counts: AnyArray) -> float:
@@ -268,7 +275,7 @@ class Decoder:
                 ),
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=count_nonzero(self.indices(), self.members, self._books_with_zero()),
+            nonzero=nonzero_by_member(self.indices(), self.members, self._books_with_zero()),
         )
 
     def _stream(

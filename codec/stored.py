@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import AnyArray, Description, Frame, Member, Parts, nonzero_elements, numel
+from dcz.codec.frame import AnyArray, Description, Frame, Member, Parts, count_nonzero, numel, split
 
 CODER = 0
 UNIT = 65536
@@ -18,7 +18,8 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     payload = b"".join(array.tobytes() for array in arrays)
     parts = Parts()
     parts.add("lossless", len(payload))
-    return Frame(CODER, payload, parts.sizes, ())
+    nonzero = tuple(count_nonzero(array) for array in arrays)
+    return Frame(CODER, payload, Description(parts.sizes, (), (0,) * len(arrays), nonzero))
 
 
 class Decoder:
@@ -46,4 +47,9 @@ class Decoder:
         parts = Parts()
         parts.add("lossless", len(self.payload))
         levels = (0,) * len(self.members)
-        return Description(parts.sizes, (), levels, nonzero_elements(flat, self.members))
+        return Description(
+            parts.sizes,
+            (),
+            levels,
+            tuple(count_nonzero(part) for part in split(flat, self.members)),
+        )

@@ -5,17 +5,17 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from dcz.codec import dense, kernels, sparse
 from dcz.codec.errors import ChecksumError, TruncatedError, located
-from dcz.codec.frame import AnyArray, FrameDecoder, numel, split
+from dcz.codec.frame import AnyArray, Description, FrameDecoder, numel, split
 from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
 from dcz.formats.container import Container
 from dcz.formats.digest import CHUNK, chunk_digest, combine, tensor_digest
@@ -146,21 +146,41 @@ class Archive(Mapping[str, AnyArray]):
                 out.reshape(-1)[:] = self._from_group(entry)
                 digest = tensor_digest(out)
             else:
-                digest = self._decode(self._open(entry), out.reshape(-1))
-            if digest != entry.digest:
-                raise ChecksumError("digest of the decoded tensor does not match")
+                flat = out.reshape(-1)
+                digest = self._decode(entry, lambda start, stop: flat[start:stop])
+            _check_digest(digest, entry)
         return out
+
+    def verify(self, name: str) -> None:
+        """Decode a tensor, check its frame's checksum and its own digest, and keep nothing.
+
+        Raises
+        ------
+        KeyError
+            If there is no such tensor.
+        CorruptError
+            If a checksum or digest does not match, or the coded bytes break the format.
+        """
+        entry = self._entries[name]
+        with located(file=self.path, tensor=name):
+            if len(self._stored[entry.frame]) > 1:
+                digest = tensor_digest(self._from_group(entry))
+            else:
+                digest = self._decode(entry, _Scratch(entry.info.dtype))
+            _check_digest(digest, entry)
 
     def _open(self, entry: TensorEntry) -> FrameDecoder:
         return self._container.open_frame(entry.frame)
 
-    def _decode(self, decoder: FrameDecoder, out: AnyArray) -> int:
-        """Decode a frame's only tensor task by task and return its digest."""
-        step = max(decoder.unit, _TASK_BYTES // out.itemsize)
-        starts = range(0, max(out.size, 1), step)
+    def _decode(self, entry: TensorEntry, place: Callable[[int, int], AnyArray]) -> int:
+        """Decode a frame's only tensor task by task into what `place` gives; return its digest."""
+        decoder = self._open(entry)
+        size = entry.info.numel
+        step = max(decoder.unit, _TASK_BYTES // entry.info.dtype.itemsize)
+        starts = range(0, max(size, 1), step)
 
         def task(start: int) -> list[int]:
-            part = out[start : start + step]
+            part = place(start, min(start + step, size))
             decoder.decode(start, start + part.size, part)
             data = part.view(np.uint8)
             chunks = range(0, max(data.size, 1), CHUNK)
@@ -193,10 +213,17 @@ class Archive(Mapping[str, AnyArray]):
                 self._groups[entry.frame] = arrays
         return arrays[name]
 
-    def report(self) -> Report:
-        """Stages, streams and entropies; decodes every symbol of the file."""
+    def report(self, descriptions: Sequence[Description] | None = None) -> Report:
+        """Stages, streams and entropies.
+
+        Parameters
+        ----------
+        descriptions : sequence of Description, optional
+            Of all frames, where they are known; otherwise every symbol of the file is decoded.
+        """
         index = self._container.index
-        frames = [self._summarize(number) for number in range(len(index.frames))]
+        known = descriptions or [self._describe(number) for number in range(len(index.frames))]
+        frames = [self._summarize(number, known[number]) for number in range(len(index.frames))]
         aliases = [
             Alias(name, entry.alias_of, entry.tied)
             for name, entry in index.tensors.items()
@@ -217,10 +244,12 @@ class Archive(Mapping[str, AnyArray]):
             metadata=index.metadata,
         )
 
-    def _summarize(self, number: int) -> FrameSummary:
-        entries = self._stored[number]
-        with located(file=self.path, tensor=entries[0].info.name):
-            description = self._open(entries[0]).describe()
+    def _describe(self, number: int) -> Description:
+        first = self._stored[number][0]
+        with located(file=self.path, tensor=first.info.name):
+            return self._open(first).describe()
+
+    def _summarize(self, number: int, description: Description) -> FrameSummary:
         return FrameSummary(
             coder=self._container.coder_name(number),
             payload_bytes=self._container.index.frames[number].length,
@@ -233,7 +262,7 @@ class Archive(Mapping[str, AnyArray]):
                     itemsize=entry.info.dtype.itemsize,
                     relative_error=entry.relative_error or 0.0,
                 )
-                for entry in entries
+                for entry in self._stored[number]
             ],
             description=description,
         )
@@ -284,6 +313,23 @@ def _map_file(path: str) -> mmap.mmap:
         if os.fstat(stream.fileno()).st_size == 0:
             raise TruncatedError("the file is empty")
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+class _Scratch(threading.local):
+    """Memory to decode into and forget, one piece for each thread."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._memory = np.empty(0, dtype)
+
+    def __call__(self, start: int, stop: int) -> AnyArray:
+        if self._memory.size < stop - start:
+            self._memory = np.empty(stop - start, self._memory.dtype)
+        return self._memory[: stop - start]
+
+
+def _check_digest(digest: int, entry: TensorEntry) -> None:
+    if digest != entry.digest:
+        raise ChecksumError("digest of the decoded tensor does not match")
 
 
 def _check_fits(out: AnyArray, info: TensorInfo) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dcz.codec import pipeline
 from dcz.codec.errors import located
-from dcz.codec.frame import MAX_GROUP, AnyArray, is_floating
+from dcz.codec.frame import MAX_GROUP, AnyArray, Description, Frame, is_floating
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import TensorPlan, plan
 from dcz.codec.recipe import Recipe
@@ -30,8 +30,9 @@ from dcz.formats.tensors import Checkpoint, TensorInfo
 Path = str | os.PathLike[str]
 Progress = Callable[[str, int], None]
 
-# Tensors are encoded side by side while they are small together; a large one has memory to itself.
-_BYTES_AT_ONCE = 1 << 24
+# Tensors are encoded side by side as long as they are small together, or no more than two of the
+# largest: encoding takes about as much memory as the tensors themselves.
+_BYTES_AT_ONCE = 3 << 24
 
 
 def pack(
@@ -75,11 +76,12 @@ def pack(
     """
     opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
-        _Packer(checkpoint, stream, recipe or Recipe(), jobs, progress).run()
+        packer = _Packer(checkpoint, stream, recipe or Recipe(), jobs, progress)
+        packer.run()
         stream.flush()
         with Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
-            return archive.report()
+            return archive.report(packer.descriptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class _Packer:
     jobs: int | None
     progress: Progress | None
     entries: dict[str, TensorEntry] = field(default_factory=dict)
+    descriptions: list[Description] = field(default_factory=list)
     groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
     errors: _Errors = field(default_factory=_Errors)
 
@@ -190,10 +193,11 @@ class _Packer:
         jobs = self.jobs or os.cpu_count() or 1
         waiting: deque[tuple[int, Future[_Result]]] = deque()
         in_flight = 0
+        limit = max(_BYTES_AT_ONCE, 2 * max((s.info.nbytes for s in sources), default=0))
         with ThreadPoolExecutor(jobs, thread_name_prefix="dcz") as threads:
             for source, tensor_plan in zip(sources, plans, strict=True):
                 size = source.info.nbytes
-                while waiting and (in_flight + size > _BYTES_AT_ONCE or len(waiting) >= 4 * jobs):
+                while waiting and (in_flight + size > limit or len(waiting) >= 4 * jobs):
                     done, future = waiting.popleft()
                     in_flight -= done
                     yield future.result()
@@ -205,7 +209,7 @@ class _Packer:
     def _place(self, writer: ContainerWriter, result: _Result) -> None:
         key = pipeline.group_key(result.tensor)
         if key is None and result.tensor.frame is not None:
-            self._enter(result, writer.add_frame(result.tensor.frame))
+            self._enter(result, self._write(writer, result.tensor.frame))
             return
         group = self.groups.setdefault(key, [])
         if sum(r.tensor.array.size for r in group) + result.tensor.array.size > MAX_GROUP:
@@ -216,9 +220,13 @@ class _Packer:
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
         results = iter(group)
         for frame, tensors in pipeline.merge([result.tensor for result in group]):
-            number = writer.add_frame(frame)
+            number = self._write(writer, frame)
             for _ in tensors:
                 self._enter(next(results), number)
+
+    def _write(self, writer: ContainerWriter, frame: Frame) -> int:
+        self.descriptions.append(frame.description)
+        return writer.add_frame(frame)
 
     def _enter(self, result: _Result, frame: int) -> None:
         tensor = result.tensor
@@ -271,7 +279,7 @@ def verify(archive: Archive, progress: Progress | None = None) -> None:
     for name in archive:
         if name in ties:
             continue
-        archive[name]
+        archive.verify(name)
         if progress is not None:
             progress(name, archive.info(name).nbytes)
 
