@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
+import math
 import os
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
-from dcz.formats.terminal import Progress, input_path, output_path
+from dcz.codec.errors import DczError, RecipeError, located
+from dcz.formats.terminal import Progress, input_path, output_path, printable
 
 DONE, DIFFERENT, USAGE, BAD_INPUT, IO_FAILURE = range(5)
 
@@ -39,6 +42,38 @@ a recipe file:
   pattern = "*.embeddings.*"
   bits = 8
 """
+_UNPACK_EXAMPLES = """\
+examples:
+  dcz unpack model.dcz                             writes model.safetensors
+  dcz unpack model.dcz -o model.pt
+  dcz unpack model.dcz -o one.npz --tensor encoder.weight
+  cat model.dcz | dcz unpack - -o -                safetensors to standard output
+"""
+_INSPECT_EXAMPLES = """\
+examples:
+  dcz inspect model.dcz
+  dcz inspect model.pt --json
+"""
+_REPORT_EXAMPLES = """\
+examples:
+  dcz report model.dcz
+  dcz report model.dcz --against model.safetensors
+  dcz report model.dcz --html report.html
+"""
+_VERIFY_EXAMPLES = """\
+examples:
+  dcz verify model.dcz                             checksums and digests
+  dcz verify model.dcz --against model.safetensors the error of each tensor too
+
+exits with 1 if a tensor is missing, changed or further off than the file says
+"""
+_DIFF_EXAMPLES = """\
+examples:
+  dcz diff before.safetensors after.safetensors
+  dcz diff model.pt model.dcz --json
+
+exits with 1 if the files differ
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,10 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 a verify or diff found a difference; 2 wrong usage; 3 the input is corrupt,
     unsupported or over a limit; 4 could not read or write.
     """
-    options = _parser().parse_args(arguments)
-    from dcz.codec.errors import DczError, RecipeError
-
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the encoding cannot show is escaped: it comes from a file and must not stop us.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
         sys.stdout.flush()
         return code
@@ -62,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - keeps the interpreter's flush quiet
         return IO_FAILURE
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{error.filename or repr('')}: " if error.filename is not None else ""
         return _fail(f"{place}{error.strerror or error}", IO_FAILURE)
     except MemoryError:
         return _fail("not enough memory", IO_FAILURE)
@@ -71,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"dcz: {message}", file=sys.stderr)
+    print(f"dcz: {printable(message)}", file=sys.stderr)
     return code
 
 
@@ -90,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_verify(commands)
     _add_diff(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -117,7 +154,13 @@ def _command(
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores)")
+    parser.add_argument("--jobs", type=_count, metavar="N", help="threads (default: all cores)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def _add_pack(commands: Any) -> None:
@@ -142,7 +185,8 @@ def _add_pack(commands: Any) -> None:
 
 
 def _add_unpack(commands: Any) -> None:
-    parser = _command(commands, "unpack", _unpack, "unpack a .dcz file into a checkpoint")
+    text = "unpack a .dcz file into a checkpoint"
+    parser = _command(commands, "unpack", _unpack, text, _UNPACK_EXAMPLES)
     parser.add_argument("source", metavar="FILE", help="the .dcz file, or - for standard input")
     parser.add_argument(
         "-o", dest="dest", metavar="OUT", help="a .safetensors (default), .pt or .npz file"
@@ -153,40 +197,56 @@ def _add_unpack(commands: Any) -> None:
 
 
 def _add_inspect(commands: Any) -> None:
-    parser = _command(commands, "inspect", _inspect, "list the tensors of any supported file")
+    text = "list the tensors of any supported file"
+    parser = _command(commands, "inspect", _inspect, text, _INSPECT_EXAMPLES)
     parser.add_argument("source", metavar="FILE")
 
 
 def _add_report(commands: Any) -> None:
-    parser = _command(commands, "report", _report, "show stages, streams and entropies")
+    text = "show stages, streams and entropies"
+    parser = _command(commands, "report", _report, text, _REPORT_EXAMPLES)
     parser.add_argument("source", metavar="FILE", help="the .dcz file")
     parser.add_argument("--html", metavar="OUT", type=Path, help="write a page instead")
     parser.add_argument("--against", metavar="SRC", help="also measure SRC through zstd -19 (slow)")
 
 
 def _add_verify(commands: Any) -> None:
-    parser = _command(commands, "verify", _verify, "check a .dcz file, alone or against its source")
+    text = "check a .dcz file, alone or against its source"
+    parser = _command(commands, "verify", _verify, text, _VERIFY_EXAMPLES)
     parser.add_argument("source", metavar="FILE", help="the .dcz file")
     parser.add_argument("--against", metavar="SRC", help="the checkpoint it was packed from")
     _add_jobs(parser)
 
 
 def _add_diff(commands: Any) -> None:
-    parser = _command(commands, "diff", _diff, "compare two files of any supported format")
+    text = "compare two files of any supported format"
+    parser = _command(commands, "diff", _diff, text, _DIFF_EXAMPLES)
     parser.add_argument("first", metavar="A")
     parser.add_argument("second", metavar="B")
+
+
+def _add_bench(commands: Any) -> None:
+    parser = _command(commands, "bench", _bench, "time packing and decoding of a file here")
+    parser.add_argument("source", metavar="FILE", help="a .dcz file or a checkpoint")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="default: 5")
+    _add_jobs(parser)
 
 
 def _pack(options: argparse.Namespace) -> int:
     from dcz.formats import alternatives, tables
     from dcz.formats.archive import Archive
     from dcz.formats.checkpoint import open_checkpoint
+    from dcz.formats.container import MAGIC
     from dcz.formats.packing import pack
 
     recipe = _recipe(options)
     with input_path(options.source) as source, output_path(_pack_dest(options)) as dest:
-        _refuse_overwriting(dest, options.force)
+        _refuse_same(source, dest)
+        if not options.force:
+            _refuse_overwriting(dest, MAGIC, "a .dcz file; use --force to replace it")
         with open_checkpoint(source) as checkpoint:
+            with located(file=str(options.recipe) if options.recipe else None):
+                recipe.check_patterns(list(checkpoint.tensors))
             total = sum(info.nbytes for info in checkpoint.tensors.values())
             with Progress("packing", total) as progress:
                 report = pack(checkpoint, dest, recipe, jobs=options.jobs, progress=progress)
@@ -199,7 +259,7 @@ def _pack(options: argparse.Namespace) -> int:
             report = dataclasses.replace(report, alternatives=sizes)
     out = sys.stderr if _pack_dest(options) == "-" else sys.stdout
     if options.json:
-        print(json.dumps(report.to_dict()), file=out)
+        _print_json(report.to_dict(), out)
         return DONE
     tables.show(tables.report_view(report), out)
     print(_advice(options, recipe), file=out)
@@ -236,19 +296,20 @@ def _without_ending(path: str) -> Path:
     return stem.with_suffix("")
 
 
-def _refuse_overwriting(dest: str, force: bool) -> None:
-    from dcz.codec.errors import RecipeError
-    from dcz.formats.container import MAGIC
+def _refuse_same(source: str, dest: str) -> None:
+    if os.path.exists(dest) and os.path.samefile(source, dest):
+        raise RecipeError("is the input too, which is never changed; choose another", file=dest)
 
-    if force or not os.path.isfile(dest) or os.path.getsize(dest) == 0:
+
+def _refuse_overwriting(dest: str, start: bytes, kind: str) -> None:
+    if not os.path.isfile(dest) or os.path.getsize(dest) == 0:
         return
     with open(dest, "rb") as stream:
-        if stream.read(len(MAGIC)) != MAGIC:
-            raise RecipeError("exists and is not a .dcz file; use --force to replace it", file=dest)
+        if stream.read(len(start)) != start:
+            raise RecipeError(f"exists and is not {kind}", file=dest)
 
 
 def _recipe(options: argparse.Namespace) -> Any:
-    from dcz.codec.errors import RecipeError, located
     from dcz.codec.recipe import Recipe
 
     table: dict[str, Any] = {}
@@ -279,14 +340,17 @@ _REPLACES = {
 
 
 def _unpack(options: argparse.Namespace) -> int:
-    from dcz.codec.errors import RecipeError
     from dcz.formats.archive import Archive
+    from dcz.formats.checkpoint import WRITERS, format_of_ending
     from dcz.formats.packing import unpack
 
     dest = options.dest or _unpack_dest(options.source)
+    if dest != "-" and format_of_ending(dest) not in WRITERS:
+        raise RecipeError("use .safetensors, .pt or .npz as the ending", file=dest)
     if dest != "-" and os.path.isfile(dest) and not options.force and options.dest is None:
         raise RecipeError("exists; use --force to replace it", file=dest)
     with input_path(options.source) as source:
+        _refuse_same(source, dest)
         with Archive(source) as archive:
             names = [options.tensor] if options.tensor else list(archive)
             if options.tensor is not None and options.tensor not in archive:
@@ -296,7 +360,7 @@ def _unpack(options: argparse.Namespace) -> int:
             unpack(source, target, jobs=options.jobs, tensor=options.tensor, progress=progress)
     if options.json:
         out = sys.stderr if dest == "-" else sys.stdout
-        print(json.dumps({"file": dest, "tensors": len(names), "bytes": total}), file=out)
+        _print_json({"file": dest, "tensors": len(names), "bytes": total}, out)
     return DONE
 
 
@@ -317,7 +381,8 @@ def _inspect(options: argparse.Namespace) -> int:
             coder = archive.coder(name) if archive is not None else ""
             rows.append((info, f"= {tie}" if tie else coder))
         if options.json:
-            print(json.dumps(_listing(checkpoint.format, source, rows, checkpoint.metadata)))
+            table = _listing(checkpoint.format, source, rows, checkpoint.metadata)
+            _print_json(table | {"file": options.source})
         else:
             print(listing(rows, checkpoint.metadata.items()))
     return DONE
@@ -346,6 +411,8 @@ def _report(options: argparse.Namespace) -> int:
     from dcz.formats import alternatives, tables
     from dcz.formats.archive import Archive
 
+    if options.html is not None:
+        _refuse_overwriting(str(options.html), tables.PAGE_START, "a page; choose another name")
     with input_path(options.source) as source, Archive(source) as archive:
         report = archive.report()
         sizes = {alternatives.INDICES: alternatives.compress_indices(archive)}
@@ -356,10 +423,23 @@ def _report(options: argparse.Namespace) -> int:
     if options.html is not None:
         tables.write_html(report, options.html)
     if options.json:
-        print(json.dumps(report.to_dict()))
+        _print_json(report.to_dict())
     elif options.html is None:
         tables.show(tables.report_view(report))
     return DONE
+
+
+def _print_json(table: dict[str, Any], stream: IO[str] | None = None) -> None:
+    print(json.dumps(_finite(table), allow_nan=False), file=stream or sys.stdout)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for infinities and NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -372,11 +452,12 @@ def _verify(options: argparse.Namespace) -> int:
             verify(archive, progress)
         if options.against is not None:
             return _verify_against(options, source)
-        checked = {"file": source, "tensors": len(archive), "bytes": total, "ok": True}
+        checked = {"file": options.source, "tensors": len(archive), "bytes": total, "ok": True}
     if options.json:
-        print(json.dumps(checked))
+        _print_json(checked)
     else:
-        print(f"{source}: {len(archive)} tensors, {total:,} bytes: all checksums and digests match")
+        place = "standard input" if source != options.source else printable(source)
+        print(f"{place}: {len(archive)} tensors, {total:,} bytes: all checksums and digests match")
     return DONE
 
 
@@ -392,13 +473,12 @@ def _verify_against(options: argparse.Namespace, source: str) -> int:
         wrong = compare.unexpected(packed.archive, differences)
         report = compare.measured(packed.archive.report(), differences)
     if options.json:
-        table = report.to_dict() | {"ok": not wrong, "wrong": [d.name for d in wrong]}
-        print(json.dumps(table))
+        _print_json(report.to_dict() | {"ok": not wrong, "wrong": [d.name for d in wrong]})
     else:
         tables.show(tables.comparison(differences))
         tables.show(tables.summary(report))
         for difference in wrong:
-            print(f"{difference.name}: {difference.status}, and should not be")
+            print(f"{printable(difference.name)}: {difference.status}, and should not be")
     return DIFFERENT if wrong else DONE
 
 
@@ -414,12 +494,25 @@ def _diff(options: argparse.Namespace) -> int:
     if options.json:
         rows = [dataclasses.asdict(d) | {"relative_error": d.relative_error} for d in differences]
         error = compare.model_error(differences)
-        print(json.dumps({"equal": not different, "relative_error": error, "tensors": rows}))
+        _print_json({"equal": not different, "relative_error": error, "tensors": rows})
     elif different:
         tables.show(tables.comparison(differences))
     else:
         print(f"{len(differences)} tensors, all equal")
     return DIFFERENT if different else DONE
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from dcz.formats import tables
+    from dcz.formats.bench import bench
+
+    with input_path(options.source) as source:
+        figures = bench(source, runs=max(options.runs, 1), jobs=options.jobs)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(figure) for figure in figures]))
+    else:
+        tables.show(tables.timings(figures))
+    return DONE
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Times that can be compared: one core, contestants in turn, medians."""
+"""Times that can be compared: chosen cores, contestants in turn, medians."""
 
 from __future__ import annotations
 
@@ -8,27 +8,62 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 Command = Sequence[str | Path]
+Contestants = Mapping[str, Callable[[], object]]
+Samples = dict[str, list[float]]
+
+_CAN_BIND = hasattr(os, "sched_setaffinity")
+_CORES = sorted(os.sched_getaffinity(0)) if _CAN_BIND else []
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTimed:
+    """What a contestant returns that measured itself, in another process: seconds by name."""
+
+    seconds: dict[str, float]
 
 
 def run_on_one_core() -> None:
     """Bind this process, and every one that it starts, to a single core."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    run_on_cores(1)
 
 
-def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each contestant, all run once a round after a warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+def run_on_cores(count: int) -> None:
+    """Bind this thread, and every thread and process that it starts, to the last `count` cores.
+
+    Nothing happens where the system has no such call.
+    """
+    if _CAN_BIND:
+        os.sched_setaffinity(0, set(_CORES[-count:]))
+
+
+def cores() -> int:
+    """Return how many cores there were for this process at its start."""
+    return len(_CORES) if _CAN_BIND else os.cpu_count() or 1
+
+
+def samples(contestants: Contestants, rounds: int) -> Samples:
+    """Return each contestant's seconds, one a round: A B A B ..., after a round of warm-up."""
+    seconds: Samples = {}
     for number in range(rounds + 1):
         for name, contestant in contestants.items():
             start = time.perf_counter()
-            contestant()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(each) for name, each in seconds.items()}
+            result = contestant()
+            taken = {name: time.perf_counter() - start}
+            if isinstance(result, SelfTimed):
+                taken = result.seconds
+            for each, value in taken.items() if number else ():
+                seconds.setdefault(each, []).append(value)
+    return seconds
+
+
+def interleaved(contestants: Contestants, rounds: int) -> dict[str, float]:
+    """Return the median seconds of each contestant, all run once a round after a warm-up."""
+    measured = samples(contestants, rounds)
+    return {name: statistics.median(each) for name, each in measured.items()}
 
 
 def running(command: Command) -> Callable[[], object]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,7 @@ def curve(shape: Histogram, value_bits: int) -> list[Point]:
     value_bits : int
         Size of one codebook entry.
     """
-    counts = np.diff(shape.cumulative).astype(np.float64)
+    counts = shape.counts.astype(np.float64)
     means = shape.means / POSITIONS
     centred = means - 0.5
     sums = [_prefix(counts), _prefix(counts * centred), _prefix(counts * centred * centred)]
@@ -92,7 +92,7 @@ def choose_levels(curves: Sequence[Sequence[Point]], max_error: float) -> list[P
     """One point of each curve: the least bits in all with a total error of at most `max_error`.
 
     Steps along the curves' convex hulls are taken in the order of the error they save per bit.
-    Where the bound cannot be met, every tensor gets its last point.
+    Where no levels meet the bound, every tensor gets its last point and a share of the bound.
     """
     hulls = [_hull(points) for points in curves]
     chosen = [hull[0] for hull in hulls]
@@ -107,7 +107,9 @@ def choose_levels(curves: Sequence[Sequence[Point]], max_error: float) -> list[P
             break
         error += point.error - chosen[number].error
         chosen[number] = point
-    return chosen
+    if error <= max_error:
+        return chosen
+    return [replace(point, error=point.error * (max_error / error)) for point in chosen]
 
 
 def _hull(points: Sequence[Point]) -> list[Point]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,8 @@ def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         if few is not None and not _prunes(few, plan.cutoff):
             return _encode_exact(array, summary.energy, few)
         shared = _prune_and_share(array, values, summary, plan, few)
+        if shared is None:
+            return _encode_survivors(array, values, plan.cutoff, summary.energy)
         return _encode_shared(array, values, shared, summary.energy)
 
 
@@ -82,7 +84,7 @@ def _prune_and_share(
     summary: kernels.Summary,
     plan: TensorPlan,
     few: SharedTensor | None,
-) -> SharedTensor:
+) -> SharedTensor | None:
     """The surviving weights under a codebook; their own values where they are few already."""
     zeros = summary.zeros > 0 or plan.cutoff > 0
     if not share.survives(summary, plan.cutoff):
@@ -97,18 +99,18 @@ def _prune_and_share(
 
 def _share(
     array: AnyArray, values: Weights, shape: Histogram, plan: TensorPlan, *, zeros: bool
-) -> SharedTensor:
-    """K-means; where an error was promised, with more levels until it is kept."""
+) -> SharedTensor | None:
+    """K-means; where an error was promised, with more levels until it is kept, or None."""
     levels = plan.levels or 1
     while True:
         levels = min(levels, MAX_LEVELS - zeros)
         centroids = INITIALISATIONS[plan.initialisation](shape, levels)
         codebook = share.make_codebook(shape, centroids, array.dtype)
         shared = share.assign(values, plan.cutoff, codebook, zeros=zeros)
-        if plan.error is None or levels == MAX_LEVELS - zeros:
+        if plan.error is None or share.sharing_error(values, shared) <= plan.error:
             return shared
-        if share.sharing_error(values, shared) <= plan.error:
-            return shared
+        if levels == MAX_LEVELS - zeros:
+            return None
         levels += 1 + levels // 8
 
 
@@ -121,6 +123,16 @@ def _encode_shared(
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
     error = share.squared_error(values, shared)
     return EncodedTensor(frame, shared, array, False, error, energy)
+
+
+def _encode_survivors(
+    array: AnyArray, values: Weights, cutoff: float, energy: float
+) -> EncodedTensor:
+    """Prune, and keep what survives bit for bit: no codebook keeps the error that was promised."""
+    pruned = np.abs(values) < cutoff
+    tensor = _encode_exact(np.where(pruned, np.zeros((), array.dtype), array), energy)
+    lost = kernels.summarize(values[pruned]).energy
+    return replace(tensor, exact=not pruned.any(), squared_error=lost)
 
 
 def _encode_exact(array: AnyArray, energy: float, few: SharedTensor | None = None) -> EncodedTensor:

@@ -164,6 +164,8 @@ def _build(kind: type[_Kind], values: Mapping[str, Any], **more: Any) -> _Kind:
         raise RecipeError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
     if kind is Rule and "pattern" not in values:
         raise RecipeError("a [[tensor]] table needs a pattern")
+    if kind is Rule and not isinstance(values["pattern"], str):
+        raise RecipeError(f"pattern: {values['pattern']!r} is not a string")
     return kind(**values, **more)
 
 

@@ -1,8 +1,8 @@
 """Weight sharing: every surviving weight becomes an index into a small codebook.
 
 Deep Compression, section 3. The paper runs Lloyd's algorithm from three initialisations, of which
-it finds the linear one best; here they work on a histogram of 65,536 bins. `optimal` finds the
-least squared error on a coarser histogram by dynamic programming (as in Wang and Song 2011,
+it finds the linear one best; here they work on a histogram of 65,536 bins at most. `optimal` finds
+the least squared error on a coarser histogram by dynamic programming (as in Wang and Song 2011,
 Ckmeans.1d.dp) and polishes it with Lloyd's steps on the fine one. The default takes what is
 smaller once coded.
 """
@@ -43,9 +43,9 @@ class Histogram:
 
     Attributes
     ----------
-    counts, sums : int64[65536]
-        For each bin (the upper 16 bits of a position) the number of weights and the sum of
-        their positions. Integers, so that no order of summation shows.
+    counts, sums : int64[bins in use]
+        For each bin the number of weights and the sum of their positions, bins ascending.
+        Integers, so that no order of summation shows.
     low, high : float
         The smallest and the greatest weight.
     """
@@ -58,13 +58,12 @@ class Histogram:
     @cached_property
     def means(self) -> Centroids:
         """Mean positions of the bins in use, ascending."""
-        used = self.counts > 0
-        return np.asarray(self.sums[used] / self.counts[used])
+        return np.asarray(self.sums / self.counts)
 
     @cached_property
     def cumulative(self) -> npt.NDArray[np.int64]:
         """How many weights lie in the first 0, 1, 2, ... bins in use."""
-        return np.concatenate(([0], np.cumsum(self.counts[self.counts > 0])))
+        return np.concatenate(([0], np.cumsum(self.counts)))
 
     def occupancy(self, centroids: Centroids) -> npt.NDArray[np.int64]:
         """How many weights are nearest to each centroid."""
@@ -168,7 +167,7 @@ def _price(shape: Histogram, centroids: Centroids) -> float:
     total = int(counts.sum())
     bits = cross_entropy_bits(counts, code_lengths(counts))
     apart = (shape.means - np.repeat(centroids, _bins(shape, centroids))) / POSITIONS
-    error = float(np.cumsum(np.diff(shape.cumulative) * apart * apart)[-1])
+    error = float(np.cumsum(shape.counts * apart * apart)[-1])
     return bits / total + 0.5 * float(log2(max(error / total, TINY)))
 
 

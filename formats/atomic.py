@@ -28,26 +28,39 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     mode = _mode_of(path)
     if mode is not None and not stat.S_ISREG(mode):
-        with open(path, "wb") as direct:
+        with _named(path), open(path, "wb") as direct:
             yield direct
         return
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".dcz-{os.urandom(8).hex()}.tmp")
-    # Whoever may not read the old file may not read the new one while it grows either.
-    stream = _create(temporary, 0o666 if mode is None else 0o600)
+    with _named(path, temporary):
+        # Whoever may not read the old file may not read the new one while it grows either.
+        stream = _create(temporary, 0o666 if mode is None else 0o600)
+        try:
+            with stream:
+                if mode is not None:
+                    os.chmod(temporary, stat.S_IMODE(mode))
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_directory(target.parent)
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[None]:
+    """Let errors name the file that was asked for: nobody knows of the temporary one."""
     try:
-        with stream:
-            if mode is not None:
-                os.chmod(temporary, stat.S_IMODE(mode))
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_directory(target.parent)
+        yield
+    except OSError as error:
+        unnamed = error.filename is None or error.filename == str(temporary)
+        if error.errno is None or not unnamed:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _mode_of(path: str | os.PathLike[str]) -> int | None:

@@ -89,8 +89,9 @@ def compare_arrays(name: str, a: AnyArray, b: AnyArray) -> Difference:
     if equal:
         return Difference(name, "equal", energy=energy, floating_matrix=counts)
     if not is_floating(a.dtype) and a.dtype.kind not in "iu":
-        return Difference(name, "changed", squared_error=math.nan, greatest=math.nan)
-    apart = [x.astype(np.float64) - y.astype(np.float64) for x, y in chunks]
+        return Difference(name, "changed", math.nan, math.nan, math.nan)
+    with np.errstate(all="ignore"):  # infinities and NaN are for the reader of the numbers
+        apart = [x.astype(np.float64) - y.astype(np.float64) for x, y in chunks]
     return Difference(
         name,
         "changed",
@@ -110,7 +111,10 @@ def model_error(differences: list[Difference]) -> float:
     """Relative squared error over the floating-point tensors of two or more dimensions."""
     counted = [d for d in differences if d.floating_matrix and math.isfinite(d.energy)]
     energy = sum(d.energy for d in counted)
-    return sum(d.squared_error for d in counted) / energy if energy else 0.0
+    squared_error = sum(d.squared_error for d in counted)
+    if squared_error == 0:
+        return 0.0
+    return squared_error / energy if energy else math.inf
 
 
 def unexpected(archive: Archive, differences: list[Difference]) -> list[Difference]:

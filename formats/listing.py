@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dcz.formats.tensors import TensorInfo
+from dcz.formats.terminal import printable
 
 
 def listing(rows: Iterable[tuple[TensorInfo, str]], metadata: Iterable[tuple[str, str]]) -> str:
     """Names, shapes and dtypes of a file's tensors, each with a remark, and the metadata."""
     table = [("tensor", "shape", "dtype", "bytes", "")]
     table += [
-        (printable(info.name), shape_text(info.shape), info.dtype.name, f"{info.nbytes:,}", remark)
+        (
+            printable(info.name),
+            shape_text(info.shape),
+            info.dtype.name,
+            f"{info.nbytes:,}",
+            printable(remark),
+        )
         for info, remark in rows
     ]
     pairs = [(printable(key), printable(value)) for key, value in metadata]
     return "\n".join(_columns(table) + ["", *_columns(pairs)] * bool(pairs))
-
-
-def printable(text: str) -> str:
-    """The text with control characters escaped: a name from a file must not steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -145,6 +145,7 @@ class _Packer:
     entries: dict[str, TensorEntry] = field(default_factory=dict)
     descriptions: list[Description] = field(default_factory=list)
     groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
+    group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
     errors: _Errors = field(default_factory=_Errors)
 
     def run(self) -> None:
@@ -212,10 +213,13 @@ class _Packer:
             self._enter(result, self._write(writer, result.tensor.frame))
             return
         group = self.groups.setdefault(key, [])
-        if sum(r.tensor.array.size for r in group) + result.tensor.array.size > MAX_GROUP:
+        size = self.group_sizes.get(key, 0) + result.tensor.array.size
+        if size > MAX_GROUP:
             self._write_group(writer, group)
             group.clear()
+            size = result.tensor.array.size
         group.append(result)
+        self.group_sizes[key] = size
 
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
         results = iter(group)

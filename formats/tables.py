@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -14,17 +14,28 @@ from rich.text import Text
 
 from dcz.codec.entropy import StreamStatistics
 from dcz.codec.report import Report, TensorReport
+from dcz.formats.atomic import atomic_writer
+from dcz.formats.bench import Figure
 from dcz.formats.compare import Difference
-from dcz.formats.listing import printable, shape_text
+from dcz.formats.listing import shape_text
+from dcz.formats.terminal import printable
 
+PAGE_START = b"<!DOCTYPE html>"
 _PLAIN_WIDTH = 132
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to its caller, instead of ending the process."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
 
 
 def show(renderable: RenderableType, stream: IO[str] | None = None) -> None:
     """Print to a terminal in its width, or to a file or pipe in a fixed one."""
     out = stream or sys.stdout
     width = None if out.isatty() else _PLAIN_WIDTH
-    Console(file=out, width=width, highlight=False).print(renderable)
+    _Console(file=out, width=width, highlight=False).print(renderable)
 
 
 def write_html(report: Report, path: str | Path) -> None:
@@ -32,7 +43,8 @@ def write_html(report: Report, path: str | Path) -> None:
     console = Console(record=True, width=_PLAIN_WIDTH, file=io.StringIO())
     console.print(report_view(report))
     page = console.export_html(inline_styles=True)
-    Path(path).write_text(page, encoding="utf-8")
+    with atomic_writer(path) as stream:
+        stream.write(page.encode())
 
 
 def report_view(report: Report) -> RenderableType:
@@ -73,7 +85,7 @@ def _stages(report: Report) -> Table:
             stage.stage, f"{stage.bytes:,}", f"{stage.ratio:.2f}x", f"{stage.bound_bytes:,}"
         )
     for name, size in report.alternatives.items():
-        table.add_row(f"({name})", f"{size:,}", f"{report.source_bytes / size:.2f}x", "")
+        table.add_row(f"({name})", f"{size:,}", f"{report.source_bytes / max(size, 1):.2f}x", "")
     return table
 
 
@@ -133,6 +145,14 @@ def comparison(differences: Sequence[Difference]) -> Table:
     for d in differences:
         if d.status != "equal":
             table.add_row(_text(d.name), d.status, f"{d.relative_error:.3e}", f"{d.greatest:.3e}")
+    return table
+
+
+def timings(figures: Sequence[Figure]) -> Table:
+    """How long each job took."""
+    table = _table("medians", "job", "seconds", "x memcpy")
+    for figure in figures:
+        table.add_row(figure.job, f"{figure.seconds:.4f}", f"{figure.times_memcpy:.2f}")
     return table
 
 

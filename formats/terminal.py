@@ -12,6 +12,13 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from dcz.codec.errors import DczError
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped: a name from a file must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 @contextlib.contextmanager
 def input_path(path: str) -> Iterator[str]:
@@ -23,7 +30,12 @@ def input_path(path: str) -> Iterator[str]:
         copy = os.path.join(folder, "standard-input")
         with open(copy, "wb") as stream:
             shutil.copyfileobj(sys.stdin.buffer, stream)
-        yield copy
+        try:
+            yield copy
+        except DczError as error:
+            if error.file == copy:
+                error.file = "standard input"
+            raise
 
 
 @contextlib.contextmanager

@@ -67,7 +67,8 @@ def array_from_tensor(tensor: torch.Tensor) -> Array:
         plain = plain.view(getattr(torch, _INTEGER_OF_SIZE[row.itemsize]))
     else:
         plain = torch.view_as_real(plain)
-    elements = plain.contiguous().numpy().reshape(-1).view(row.numpy)
+    # NumPy copies a strided tensor without waking PyTorch's thread pool.
+    elements = np.ascontiguousarray(plain.numpy()).reshape(-1).view(row.numpy)
     return canonical_array(elements.reshape(tuple(tensor.shape)))
 
 

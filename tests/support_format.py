@@ -43,7 +43,7 @@ NAMES = {
 SIZES = dict(enumerate([4, 2, 2, 8, 1, 1, 1, 1, 1, 1, 1, 2, 2, 4, 4, 8, 8, 1, 8, 16], 1))
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - what the format page does, not what went wrong
     """The page says that a reader refuses this."""
 
 
@@ -440,6 +440,7 @@ def decode_sparse(cursor: Reader, members: list[Tensor], size: int) -> bytes:
         gap_count = cursor.varint(high=positions)
         survivors = cursor.varint(high=gap_count)
         gaps = segment(cursor, gap_count, gap_table)
+        need(not gaps or gaps[-1] != filler, "a block ends in a filler")
         found = iter(index_segments(cursor, survivors, tables))
         at = 0
         taken = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def test_a_faulty_encoder_is_found_before_the_old_file_is_replaced(
 
     def faulty(self: Any, frame: Any) -> int:
         payload = frame.payload[:-1] + bytes([frame.payload[-1] ^ 1])
-        return add_frame(self, type(frame)(frame.coder, payload, frame.parts, frame.streams))
+        return add_frame(self, dataclasses.replace(frame, payload=payload))
 
     monkeypatch.setattr(container.ContainerWriter, "add_frame", faulty)
     with pytest.raises(dcz.CorruptError):
@@ -123,9 +124,7 @@ def test_a_recipe_that_does_not_fit_leaves_nothing(tmp_path: Path, tensors: Tens
 
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors", "pt"])
-def test_a_source_can_be_packed_onto_itself(
-    tmp_path: Path, tensors: Tensors, ending: str
-) -> None:
+def test_a_source_can_be_packed_onto_itself(tmp_path: Path, tensors: Tensors, ending: str) -> None:
     path = tmp_path / f"model.{ending}"
     if ending == "npz":
         np.savez(path, **tensors)

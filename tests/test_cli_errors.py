@@ -1,4 +1,4 @@
-"""Files that cannot be read: one line that names the file and the cause, and the right exit code."""
+"""Files that cannot be read: one line with the file and the cause, and the right exit code."""
 
 from __future__ import annotations
 
@@ -132,9 +132,7 @@ def line_ends_translated(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if c != "measure"])
-@pytest.mark.parametrize(
-    "damage", [cut, grown, index_damaged, of_the_future, line_ends_translated]
-)
+@pytest.mark.parametrize("damage", [cut, grown, index_damaged, of_the_future, line_ends_translated])
 def test_damaged_file(
     damage: Callable[[bytes], bytes], command: str, packed: Path, capsys: Capture
 ) -> None:

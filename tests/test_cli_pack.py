@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     draw = np.random.default_rng(0).standard_normal
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "encoder.weight": draw((64, 48)).astype(np.float32),
         "decoder.weight": draw((32, 48)).astype(np.float32),
         "norm.bias": draw(48).astype(np.float32),
@@ -164,6 +164,18 @@ def test_lossless_changes_nothing(source: Path, capsys: Capture) -> None:
 def test_max_error_is_a_bound(bound: float, source: Path, capsys: Capture) -> None:
     assert run("pack", source, "--max-error", bound, "--json") == 0
     assert parse(capsys.readouterr().out)["relative_error"] <= bound
+
+
+@pytest.mark.parametrize("bound", [0.0, 1e-12])
+def test_max_error_is_a_bound_for_more_values_than_levels(
+    bound: float, tmp_path: Path, capsys: Capture
+) -> None:
+    source = tmp_path / "large.npz"
+    values = np.random.default_rng(0).standard_normal((400, 300)).astype(np.float32)
+    np.savez(source, weight=values)
+    assert run("pack", source, "--max-error", bound, "--json") == 0
+    assert parse(capsys.readouterr().out)["relative_error"] <= bound
+    assert run("verify", source.with_suffix(".dcz"), "--against", source) == 0
 
 
 @pytest.mark.parametrize("initialisation", ["best", "optimal", "linear", "density", "random"])

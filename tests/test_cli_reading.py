@@ -20,7 +20,7 @@ Capture = pytest.CaptureFixture[str]
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     draw = np.random.default_rng(0).standard_normal
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "encoder.weight": draw((64, 48)).astype(np.float32),
         "decoder.weight": draw((32, 48)).astype(np.float32),
         "norm.bias": draw(48).astype(np.float32),
@@ -283,7 +283,7 @@ def test_verify_against_a_pruned_source(source: Path, capsys: Capture) -> None:
     assert run("verify", packed, "--against", source) == 0
 
 
-def test_verify_against_standard_input_or_a_clear_refusal(packed: Path, capsys: Capture) -> None:
+def test_verify_against_a_missing_file(packed: Path, capsys: Capture) -> None:
     missing = packed.with_name("missing.safetensors")
     assert run("verify", packed, "--against", missing) == 4
     assert str(missing) in capsys.readouterr().err

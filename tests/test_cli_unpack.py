@@ -131,19 +131,15 @@ def test_wrong_endings_are_wrong_usage(name: str, packed: Path, capsys: Capture)
 # Which files may be replaced
 
 
-@pytest.mark.parametrize("explicit", [False, True])
-def test_an_existing_file_is_kept_without_force(
-    explicit: bool, packed: Path, capsys: Capture
-) -> None:
+def test_the_default_name_replaces_nothing_without_force(packed: Path, capsys: Capture) -> None:
     dest = packed.with_suffix(".safetensors")
     dest.write_text("the only copy of the original")
-    options = ["-o", dest] if explicit else []
-    assert run("unpack", packed, *options) == 2
+    assert run("unpack", packed) == 2
     err = capsys.readouterr().err
     assert str(dest) in err
     assert "--force" in err
     assert dest.read_text() == "the only copy of the original"
-    assert run("unpack", packed, *options, "--force") == 0
+    assert run("unpack", packed, "--force") == 0
     assert same(load_file(dest), packed)
 
 

@@ -49,14 +49,15 @@ def test_the_format_page_suffices_to_decode(path: Path, dczformat: ModuleType) -
     assert dczformat.metadata(data) == content["metadata"]
     assert list(tensors) == list(content["tensors"])
     for name, (dtype, shape, raw) in tensors.items():
-        assert (dtype, shape) == (content["tensors"][name]["dtype"], content["tensors"][name]["shape"])
+        assert (dtype, shape) == (
+            content["tensors"][name]["dtype"],
+            content["tensors"][name]["shape"],
+        )
         assert raw == content["tensors"][name]["bytes"], name
 
 
 @each_file
-def test_the_builder_of_the_tests_gives_the_same_bytes(
-    path: Path, dczformat: ModuleType
-) -> None:
+def test_the_builder_of_the_tests_gives_the_same_bytes(path: Path, dczformat: ModuleType) -> None:
     data = path.read_bytes()
     assert dczformat.build(dczformat.parse(data)) == data
 

@@ -131,7 +131,9 @@ def test_name_prefixes_longer_than_the_name_before(read: Read, dczformat: Module
     refused(read, dczformat.seal(b"12", bad), "prefix")
 
 
-@pytest.mark.parametrize("name", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf5\x80\x80\x80"])
+@pytest.mark.parametrize(
+    "name", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf5\x80\x80\x80"]
+)
 def test_names_that_are_not_utf8(read: Read, dczformat: ModuleType, name: bytes) -> None:
     file = dczformat.stored({"x": b"1"})
     file.tensors[0].name = name
@@ -327,9 +329,7 @@ def test_compressed_metadata_of_another_size(read: Read, dczformat: ModuleType) 
 def test_metadata_that_explode(read: Read, dczformat: ModuleType) -> None:
     bomb = zstandard.compress(b" " * 2**27)
     metadata = dczformat.varint(2**27) + dczformat.varint(len(bomb)) + bomb
-    refused(
-        read, dczformat.build(dczformat.File(metadata=metadata)), "metadata", dcz.LimitError
-    )
+    refused(read, dczformat.build(dczformat.File(metadata=metadata)), "metadata", dcz.LimitError)
 
 
 # --- frames ------------------------------------------------------------------------------------

@@ -100,18 +100,13 @@ def test_the_source_format_does_not_show(tmp_path: Path) -> None:
     assert (tmp_path / "packed.dcz").read_bytes() == (tmp_path / "saved.dcz").read_bytes()
 
 
-@pytest.mark.parametrize("backend", ["c", "numpy"])
-@pytest.mark.parametrize("seed", ["0", "1", "4711"])
+@pytest.mark.parametrize(("backend", "seed"), [("c", "0"), ("c", "1"), ("numpy", "4711")])
 def test_backends_and_hash_seeds_do_not_show(
     tmp_path: Path, expected: dict[str, str], backend: str, seed: str
 ) -> None:
     environment = os.environ | {"DCZ_BACKEND": backend, "PYTHONHASHSEED": seed}
-    script = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-c", script, __file__, tmp_path],
-        env=environment,
-        capture_output=True,
-        text=True,
+        [sys.executable, __file__, tmp_path], env=environment, capture_output=True, text=True
     )
     if backend == "c" and "without its C extension" in done.stderr:
         pytest.skip("the C extension was not built")
@@ -129,7 +124,7 @@ def test_both_backends_decode_the_same(tmp_path: Path) -> None:
         "import dcz, hashlib, sys; print(hashlib.sha256(b''.join("
         "a.tobytes() for a in dcz.load_file(sys.argv[1]).values())).hexdigest())"
     )
-    environment = os.environ | {"DCZ_BACKEND": "numpy" if dcz.BACKEND == "c" else "numpy"}
+    environment = os.environ | {"DCZ_BACKEND": "numpy"}
     done = subprocess.run(
         [sys.executable, "-c", script, path], env=environment, capture_output=True, text=True
     )

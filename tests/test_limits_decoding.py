@@ -124,7 +124,11 @@ def test_counts_in_the_index_are_refused_before_allocation(
 ) -> None:
     path = tmp_path / "counts.dcz"
     for count in (2**21, 2**40, 2**64 - 1):
-        for index in (dczformat.varint(count), b"\0" + dczformat.varint(count), b"\0\0" + dczformat.varint(count)):
+        for index in (
+            dczformat.varint(count),
+            b"\0" + dczformat.varint(count),
+            b"\0\0" + dczformat.varint(count),
+        ):
             path.write_bytes(dczformat.seal(b"", index + b"\1{"))
             tracemalloc.start()
             try:

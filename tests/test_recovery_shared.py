@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 import dcz
 
 Array = np.ndarray[Any, Any]
-FLOATS = [
-    np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)
-]
+FLOATS = [np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)]
 each_float = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 relaxed = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -95,7 +93,9 @@ def test_a_shared_tensor_is_its_codebook_at_its_indices(
         "smaller": normal(9, 9, seed=2).astype(np.float16),
         "wide": np.where(normal(700, 100, seed=3) > 1.2, normal(700, 100), 0),
     }
-    recipe = dcz.Recipe(bits=3, rules=[dcz.Rule(pattern="wide", levels=4500, initialisation="density")])
+    recipe = dcz.Recipe(
+        bits=3, rules=[dcz.Rule(pattern="wide", levels=4500, initialisation="density")]
+    )
     decoded = pack(tmp_path / "x.dcz", tensors, recipe)
     again = dczformat.decode((tmp_path / "x.dcz").read_bytes())
     for name, (_, shape, raw) in again.items():
@@ -244,9 +244,7 @@ def test_a_threshold_keeps_what_reaches_it(tmp_path: Path, threshold: float) -> 
 
 
 @pytest.mark.parametrize("recipe", [None, dcz.Recipe(bits=2), dcz.Recipe(max_error=0.5)])
-def test_zeros_stay_and_nothing_else_becomes_one(
-    tmp_path: Path, recipe: dcz.Recipe | None
-) -> None:
+def test_zeros_stay_and_nothing_else_becomes_one(tmp_path: Path, recipe: dcz.Recipe | None) -> None:
     for dtype in FLOATS:
         array = np.where(normal(300, 300, seed=1) > 0.5, normal(300, 300), 0).astype(dtype)
         decoded = pack(tmp_path / "x.dcz", {"x": array}, recipe)["x"]
@@ -312,7 +310,9 @@ def test_bounds_below_what_sharing_reaches_are_kept(
         assert error(array[kept], decoded[kept]) <= bound
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e-160, 1e-140, 1e-100, 1e100, 1e140, 1e160, 1e200])
+@pytest.mark.parametrize(
+    "scale", [1e-300, 1e-200, 1e-160, 1e-140, 1e-100, 1e100, 1e140, 1e160, 1e200]
+)
 @pytest.mark.parametrize("recipe", [None, dcz.Recipe(bits=4, sparsity=0.5)])
 def test_weights_whose_squares_leave_the_range(
     tmp_path: Path, scale: float, recipe: dcz.Recipe | None
@@ -392,7 +392,9 @@ def test_any_recipe(
     path = tmp_path / "x.dcz"
     report = dcz.save_file(tensors, path, recipe)
     decoded = dcz.load_file(path)
-    assert report.relative_error == pytest.approx(model_error(tensors, decoded), rel=1e-5, abs=1e-12)
+    assert report.relative_error == pytest.approx(
+        model_error(tensors, decoded), rel=1e-5, abs=1e-12
+    )
     with dcz.open(path) as archive:
         for name, array in tensors.items():
             got = decoded[name]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,17 @@ __all__ = [
 ]
 
 
+class _Bins(threading.local):
+    """A histogram's memory, which would cost small tensors more to get anew than to fill."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(BINS, np.int64)
+        self.sums = np.zeros(BINS, np.int64)
+
+
+_bins = _Bins()
+
+
 def summarize(values: NDArray[Any]) -> Summary:
     """Summarize values; see `reference_weights.summarize`."""
     return Summary(*_kernels.summarize(value_array(values)))
@@ -52,10 +64,12 @@ def histogram(
     values: NDArray[Any], cutoff: float, low: float, scale: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Bin the survivors; see `reference_weights.histogram`."""
-    counts = np.zeros(BINS, np.int64)
-    sums = np.zeros(BINS, np.int64)
+    counts, sums = _bins.counts, _bins.sums
+    counts.fill(0)
+    sums.fill(0)
     _kernels.histogram(value_array(values), cutoff, low, scale, counts, sums)
-    return counts, sums
+    used = np.flatnonzero(counts)
+    return counts[used], sums[used]
 
 
 def cluster(counts: NDArray[np.int64], sums: NDArray[np.int64], levels: int) -> NDArray[np.float64]:

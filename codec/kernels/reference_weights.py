@@ -104,7 +104,7 @@ def histogram(
 
     Returns
     -------
-    counts, sums : int64[65536]
+    counts, sums : int64[bins in use], at most 65,536
         Number of survivors in each bin and sum of their positions; bins are ascending.
 
     Raises ValueError for values that are not floats, a cutoff that is not a number, low or scale
@@ -127,7 +127,8 @@ def histogram(
         counts += np.bincount(bins, minlength=BINS)
         # exact in double: a chunk's sum of positions is below 2**51
         sums += np.bincount(bins, positions, minlength=BINS).astype(np.int64)
-    return counts, sums
+    used = np.flatnonzero(counts)
+    return counts[used], sums[used]
 
 
 def assign(

@@ -168,7 +168,17 @@ def approximate() -> Tensors:
 
 @case()
 def odd_names() -> Tensors:
-    names = ["", "a\0b", "ä", "å", "模型.权重", "模型.权量", "line\nbreak", "x" * 200, "x" * 199 + "y"]
+    names = [
+        "",
+        "a\0b",
+        "ä",
+        "å",
+        "模型.权重",
+        "模型.权量",
+        "line\nbreak",
+        "x" * 200,
+        "x" * 199 + "y",
+    ]
     return {name: np.array([i], np.int8) for i, name in enumerate(names)}
 
 
