@@ -59,10 +59,10 @@ class Cells:
 def make_cells(values: npt.NDArray[Any], most: int) -> Cells:
     """Group values into at most about `most` cells.
 
-    An optimal cut lies midway between two centroids. Moving it to the nearer end of its cell, of
-    width w and with n values, costs at most half the distance of the centroids times w * n. Cells
-    are therefore made with equal w * n: narrow where the values are dense. Distances of all
-    neighbouring centroids add up to no more than the range.
+    An optimal cut lies midway between two centroids, d apart. Moving it past values x costs
+    2 * d * sum |x - cut|: to the better end of its cell at most d * sum |x - mean| of the cell,
+    which is what both ends cost where the cut is at the mean. All d add up to no more than the
+    range. Cells are narrow where the values are dense, so that these sums are about equal.
     """
     ordered = np.sort(values.astype(np.float64).reshape(-1))
     ordered -= ordered.mean()
@@ -70,9 +70,10 @@ def make_cells(values: npt.NDArray[Any], most: int) -> Cells:
     sums = [np.concatenate([[0.0], np.cumsum(part)])[edges] for part in (ordered, ordered**2)]
     counts = np.diff(edges).astype(np.float64)
     means = np.diff(sums[0]) / counts
-    within = np.square(ordered - np.repeat(means, np.diff(edges))).sum()
-    widths = ordered[edges[1:] - 1] - ordered[edges[:-1]]
-    slack = (ordered[-1] - ordered[0]) * float((widths * counts).max()) / 2
+    apart = ordered - np.repeat(means, np.diff(edges))
+    within = np.square(apart).sum()
+    moved = float(np.add.reduceat(np.abs(apart), edges[:-1]).max())
+    slack = float(ordered[-1] - ordered[0]) * moved
     weight = edges.astype(np.float64)
     # The squares of the cells' means alone: what lies within cells can't cancel in differences.
     second = np.concatenate([[0.0], np.cumsum(counts * means * means)])

@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import speed_rows_checkpoints as checkpoint_rows
 import speed_rows_cores as cores_rows
@@ -74,47 +73,43 @@ def load_average() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
-def measure(bench: Workbench, groups: Sequence[str]) -> list[Experiment]:
-    """Run groups one after another, and tell what each found."""
-    experiments: list[Experiment] = []
-    for group in groups:
-        for experiment in GROUPS[group](bench):
-            experiments.append(experiment)
-            for row in experiment.rows:
-                verdict = {True: "yes", False: "NO", None: ""}[row.reached]
-                goal = "" if row.target is None else f" (target {row.target:g})"
-                print(f"{row.on}: {row.what}: {row.measured:.4g} {row.unit}{goal} {verdict}")
-            sys.stdout.flush()
-    return experiments
+def announce(experiment: Experiment) -> None:
+    """Print the figures of an experiment."""
+    for row in experiment.rows:
+        goal = "" if row.target is None else f" (target {row.target:g})"
+        verdict = {True: " yes", False: " NO", None: ""}[row.reached]
+        best = "" if row.best is None else f" [least times {row.best:.3g}]"
+        print(f"{row.on}: {row.what}: {row.measured:.3g} {row.unit}{goal}{verdict}{best}")
+    sys.stdout.flush()
 
 
 def main() -> int:
-    """Measure, write both files; return 1 when a target was missed."""
+    """Measure, write both files after each group; return 1 when a target was missed."""
     options = parse()
-    before = load_average()
+    begin = load_average()
+    experiments: list[Experiment] = []
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         bench = Workbench(Path(folder), options.runs, options.quick)
-        experiments = measure(bench, options.only)
-    about = [
-        f"dcz {dcz.__version__} ({dcz.BACKEND} backend); {timing.machine()}",
-        versions(),
-        f"{datetime.date.today()}; medians of at least {options.runs} runs"
-        f"{', quick' if options.quick else ''}; load average {before} at the start,"
-        f" {load_average()} at the end",
-    ]
-    write(options.output, experiments, about)
+        for group in options.only:
+            for experiment in GROUPS[group](bench):
+                experiments.append(experiment)
+                announce(experiment)
+            write(options, experiments, f"load average {begin} at the start, {load_average()} now")
     missed = [row for each in experiments for row in each.rows if row.reached is False]
     return 1 if missed else 0
 
 
-def write(folder: Path, experiments: Sequence[Experiment], about: Sequence[str]) -> None:
+def write(options: argparse.Namespace, experiments: Sequence[Experiment], load: str) -> None:
     """Write `speed.json` and `speed.md`."""
-    result: dict[str, Any] = {
-        "about": list(about),
-        "experiments": [experiment.figures() for experiment in experiments],
-    }
-    (folder / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "speed.md").write_text(page(experiments, about))
+    about = [
+        f"dcz {dcz.__version__} ({dcz.BACKEND} backend); {timing.machine()}",
+        versions(),
+        f"{datetime.date.today()}; medians of at least {options.runs} runs"
+        f"{', quick' if options.quick else ''}; {load}",
+    ]
+    result = {"about": about, "experiments": [each.figures() for each in experiments]}
+    (options.output / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.output / "speed.md").write_text(page(experiments, about))
 
 
 if __name__ == "__main__":

@@ -77,10 +77,11 @@ def _on_indices(values: Array, levels: int) -> dict[str, Callable[[], object]]:
 def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
     cutoff = float(np.quantile(np.abs(values), 0.9))
     shared = _shared(values, 32, cutoff)
+    book = shared.codebook[1:]
     gaps, survivors, gap_starts, starts = kernels.split_sparse(shared.indices, SPAN, FILLER)
     lengths = [
         kernels.code_lengths(kernels.count_symbols(symbols, size), limit)
-        for symbols, size, limit in ((gaps, FILLER + 1, 12), (survivors, 32, 11))
+        for symbols, size, limit in ((gaps, FILLER + 1, 12), (survivors, book.size, 11))
     ]
     coded = [
         kernels.encode_segments(symbols, at, length)
@@ -93,9 +94,7 @@ def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
     out = np.empty_like(values)
     return {
         "split_sparse": partial(kernels.split_sparse, shared.indices, SPAN, FILLER),
-        "assign, 32, sparse": partial(
-            share.assign, values, cutoff, shared.codebook[1:], zeros=True
-        ),
+        "assign, 32, sparse": partial(share.assign, values, cutoff, book, zeros=True),
         "histogram, sparse": partial(share.histogram, values, cutoff, kernels.summarize(values)),
         "encode_segments, gaps": partial(kernels.encode_segments, gaps, gap_starts, lengths[0]),
         "decode_sparse to fp32": partial(
@@ -108,7 +107,7 @@ def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
             lengths[0],
             FILLER,
             lengths[1],
-            shared.codebook[1:].view(np.uint32),
+            book.view(np.uint32),
             SPAN,
             out.view(np.uint32),
         ),

@@ -11,8 +11,10 @@ from workbench import Array, Workbench
 import dcz
 
 LEVELS = (16, 32, 256)
-# Cells: enough for slack well below 0.1% where cuts are between cells only.
+# Cells: enough for a slack well below 0.1%.
 FEW, MANY = 1 << 14, 1 << 17
+MANY_LEVELS = 256
+MOST_SLACK = 1e-4
 
 
 def kmeans(bench: Workbench) -> list[Experiment]:
@@ -61,11 +63,12 @@ def _bounds(array: Array, errors: dict[int, float]) -> dict[int, tuple[float, fl
     # Zeros keep an entry of their own beside the levels.
     values = array[array != 0]
     few = make_cells(values, FEW)
-    exact = layered(few, [k for k in errors if k < 256])
+    exact = layered(few, [k for k in errors if k < MANY_LEVELS])
     bounds = {k: (error - few.slack, few.slack) for k, error in exact.items()}
-    many = make_cells(values, MANY)
-    for levels in errors:
-        if levels not in bounds and errors[levels]:
-            least = lower_bound(many, levels, errors[levels])
-            bounds[levels] = (least - many.slack, many.slack)
+    many = None
+    for levels, error in errors.items():
+        if levels in bounds and bounds[levels][1] <= MOST_SLACK * error:
+            continue
+        many = many or make_cells(values, MANY)
+        bounds[levels] = (lower_bound(many, levels, error) - many.slack, many.slack)
     return bounds

@@ -20,6 +20,8 @@ class Row:
     what, on : str
         What was measured, and on which checkpoint or data.
     measured : float
+    best : float or None
+        The same from the least times instead of the medians: how far noise went.
     target : float or None
         None where nothing was promised.
     unit : str
@@ -33,6 +35,7 @@ class Row:
     target: float | None = None
     unit: str = "x"
     at_most: bool = False
+    best: float | None = None
 
     @property
     def reached(self) -> bool | None:
@@ -82,7 +85,9 @@ class Experiment:
     def compare(self, what: str, name: str, other: str, target: float | None = None) -> None:
         """Add how many times faster `name` was than `other`, if both were timed."""
         if name in self.seconds and other in self.seconds:
-            self.add(what, self.median(other) / self.median(name), target)
+            ratio = self.median(other) / self.median(name)
+            best = min(self.seconds[other]) / min(self.seconds[name])
+            self.rows.append(Row(what, self.title, ratio, target, best=best))
 
     def figures(self) -> dict[str, Any]:
         """Return all of it by name."""
@@ -98,8 +103,9 @@ class Experiment:
 ABOUT = (
     "Written by `python benchmarks/speed.py`. Ratios are of medians of the same run, in which all"
     " contestants of a group took turns after a warm-up; more is faster unless a target says"
-    ' "at most". One core unless a row says two. References decompress into reused memory where'
-    " dcz does. A target that was missed says no."
+    ' "at most". The last column has the same ratios of the least times. One core unless a row'
+    " says two. References decompress into reused memory where dcz does. A target that was missed"
+    " says no."
 )
 
 
@@ -114,7 +120,10 @@ def page(experiments: Sequence[Experiment], about: Sequence[str]) -> str:
         "## Targets",
         table(_WITH, [_with_target(row) for row in rows if row.target is not None]),
         "## Other figures",
-        table(_WITHOUT, [(row.what, row.on, _figure(row)) for row in rows if row.target is None]),
+        table(
+            _WITHOUT,
+            [(row.what, row.on, _figure(row), _best(row)) for row in rows if row.target is None],
+        ),
         "## Times",
         table(_TIMES, [line for experiment in experiments for line in _times(experiment)]),
         *(["## Remarks", "\n".join(remarks)] if remarks else []),
@@ -122,15 +131,19 @@ def page(experiments: Sequence[Experiment], about: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_WITH = ("what", "on", "measured", "target", "reached")
-_WITHOUT = ("what", "on", "measured")
+_WITH = ("what", "on", "measured", "target", "reached", "of least times")
+_WITHOUT = ("what", "on", "measured", "of least times")
 _TIMES = ("on", "contestant", "median ms", "least ms", "runs", "ns a weight")
 
 
 def _with_target(row: Row) -> tuple[str, ...]:
     bound = "at most" if row.at_most else "at least"
     reached = "yes" if row.reached else "**no**"
-    return row.what, row.on, _figure(row), f"{bound} {row.target:g} {row.unit}", reached
+    return row.what, row.on, _figure(row), f"{bound} {row.target:g} {row.unit}", reached, _best(row)
+
+
+def _best(row: Row) -> str:
+    return "" if row.best is None else f"{row.best:.3g} {row.unit}"
 
 
 def _figure(row: Row) -> str:

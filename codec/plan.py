@@ -152,7 +152,7 @@ def _allocate(
         wanted = number in open_numbers and share.shareable(summary)
         if wanted and share.survives(summary, cutoff):
             curves[number] = _curve(tensor, values, cutoff, summary)
-    points = allocate.choose_levels(list(curves.values()), recipe.max_error * energy)
+    points = allocate.choose_levels(list(curves.values()), recipe.error_bound * energy)
     result = list(plans)
     for number, point in zip(curves, points, strict=True):
         result[number] = replace(plans[number], levels=point.levels, error=point.error)

@@ -56,6 +56,8 @@ class Settings:
             raise RecipeError("sparsity: 1 would prune every weight")
         if self.bits is not None and self.levels is not None:
             raise RecipeError("bits and levels say the same thing twice; give one of them")
+        if self.quantizer == "lossless":
+            _excludes_all(self, ("bits", "levels", "sparsity", "threshold", "initialisation"))
         if self.sparsity is not None and self.threshold is not None:
             raise RecipeError("sparsity and threshold exclude each other; give one of them")
 
@@ -89,7 +91,8 @@ class Recipe(Settings):
     ----------
     max_error : float
         Bound of the relative squared error that sharing may add, over all floating-point tensors
-        of two or more dimensions together. Used where neither bits nor levels are given.
+        of two or more dimensions together, 1e-3 by default. It decides the levels, and excludes
+        giving them.
     scope : "global" or "tensor"
         Whether `sparsity` is reached over all tensors with one threshold, or in each tensor.
     coder : "huffman"
@@ -98,7 +101,7 @@ class Recipe(Settings):
         Exceptions; the last one that matches a tensor and sets a field decides it.
     """
 
-    max_error: float = DEFAULT_MAX_ERROR
+    max_error: float | None = None
     scope: str = "global"
     coder: str = "huffman"
     rules: Sequence[Rule] = ()
@@ -108,6 +111,13 @@ class Recipe(Settings):
         _one_of("scope", self.scope, SCOPES)
         _one_of("coder", self.coder, CODERS)
         _in_range("max_error", self.max_error, float, 0, 1)
+        if self.max_error is not None and self.level_count is not None:
+            raise RecipeError("max_error chooses the levels; leave out bits and levels")
+
+    @property
+    def error_bound(self) -> float:
+        """`max_error`, or its default."""
+        return DEFAULT_MAX_ERROR if self.max_error is None else self.max_error
 
     def settings_for(self, name: str) -> Settings:
         """The settings of one tensor: the recipe's own, overridden by each rule that matches."""
@@ -118,6 +128,8 @@ class Recipe(Settings):
                 if value is not None:
                     merged[field.name] = value
                     merged.update(dict.fromkeys(_EXCLUDES.get(field.name, ())))
+        if merged["quantizer"] == "lossless":
+            return Settings(quantizer="lossless")
         return Settings(**merged)
 
     def rules_for(self, name: str) -> list[Rule]:
@@ -167,6 +179,12 @@ def _build(kind: type[_Kind], values: Mapping[str, Any], **more: Any) -> _Kind:
     if kind is Rule and not isinstance(values["pattern"], str):
         raise RecipeError(f"pattern: {values['pattern']!r} is not a string")
     return kind(**values, **more)
+
+
+def _excludes_all(settings: Settings, fields: Sequence[str]) -> None:
+    for field in fields:
+        if getattr(settings, field) is not None:
+            raise RecipeError(f"lossless keeps every weight as it is; leave out {field}")
 
 
 def _one_of(field: str, value: object, allowed: Sequence[str]) -> None:

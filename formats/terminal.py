@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from dcz.codec.errors import DczError
 
@@ -40,16 +41,34 @@ def input_path(path: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def output_path(path: str, ending: str = ".dcz") -> Iterator[str]:
-    """The path itself, or a temporary one whose content goes to standard output at the end."""
-    if path != "-":
+    """The path itself, or a temporary one whose content goes where no file can be replaced.
+
+    That is standard output for `-`, and whatever is at the path if that is a device or a pipe.
+    """
+    if path != "-" and (os.path.isfile(path) or not os.path.exists(path)):
         yield path
         return
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     with tempfile.TemporaryDirectory(prefix="dcz-") as folder:
         copy = os.path.join(folder, "standard-output" + ending)
         yield copy
-        with open(copy, "rb") as stream:
-            shutil.copyfileobj(stream, sys.stdout.buffer)
+        with open(copy, "rb") as stream, _open_sink(path) as sink:
+            shutil.copyfileobj(stream, sink)
+
+
+@contextlib.contextmanager
+def _open_sink(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdout.buffer
         sys.stdout.buffer.flush()
+        return
+    try:
+        with open(path, "wb") as sink:
+            yield sink
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
 
 
 class Progress:

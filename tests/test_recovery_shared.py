@@ -361,15 +361,15 @@ def settings_of(draw: st.DrawFn) -> dict[str, Any]:
 def recipes(draw: st.DrawFn) -> dcz.Recipe:
     patterns = draw(st.lists(st.sampled_from(["x", "y", "*", "b*"]), max_size=2))
     quantizers = st.sampled_from([None, "lossless"])
-    rules = [
-        dcz.Rule(pattern=p, quantizer=draw(quantizers), **draw(settings_of())) for p in patterns
-    ]
-    return dcz.Recipe(
-        max_error=draw(st.floats(1e-7, 1)),
-        scope=draw(st.sampled_from(["global", "tensor"])),
-        rules=rules,
-        **draw(settings_of()),
-    )
+    rules = []
+    for pattern in patterns:
+        quantizer = draw(quantizers)
+        chosen = draw(settings_of()) if quantizer is None else {}
+        rules.append(dcz.Rule(pattern=pattern, quantizer=quantizer, **chosen))
+    chosen = draw(settings_of())
+    if not chosen.keys() & {"bits", "levels"}:
+        chosen["max_error"] = draw(st.floats(1e-7, 1))
+    return dcz.Recipe(scope=draw(st.sampled_from(["global", "tensor"])), rules=rules, **chosen)
 
 
 @st.composite
