@@ -67,7 +67,8 @@ def _bounds(array: Array, errors: dict[int, float]) -> dict[int, tuple[float, fl
     bounds = {k: (error - few.slack, few.slack) for k, error in exact.items()}
     many = None
     for levels, error in errors.items():
-        if levels in bounds and bounds[levels][1] <= MOST_SLACK * error:
+        known = levels in bounds and bounds[levels][1] <= MOST_SLACK * error
+        if known or not error:
             continue
         many = many or make_cells(values, MANY)
         bounds[levels] = (lower_bound(many, levels, error) - many.slack, many.slack)

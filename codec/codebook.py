@@ -17,7 +17,7 @@ from dcz.codec.entropy import StreamStatistics, stream_statistics
 from dcz.codec.errors import CorruptError
 from dcz.codec.frame import AnyArray, Member, SharedTensor, count_nonzero, split
 from dcz.codec.huffman import Lengths
-from dcz.codec.segments import Offsets
+from dcz.codec.segments import Offsets, takes_bits
 from dcz.codec.varint import Cursor, encode_varint
 
 MAX_LEVELS = 65536
@@ -116,6 +116,11 @@ class Code:
     name: str
     lengths: Lengths
     table_bytes: int
+
+    @property
+    def coded(self) -> bool:
+        """Whether its symbols take bits."""
+        return takes_bits(self.lengths)
 
     def statistics(self, symbols: AnyArray, segments: int) -> StreamStatistics:
         """Statistics of the symbols whose coded segments take `segments` bytes."""

@@ -124,9 +124,10 @@ class Decoder:
     def _find_segments(self, cursor: Cursor) -> tuple[list[AnyArray], list[int]]:
         found: list[list[int]] = [[] for _ in self.codes]
         sizes = [0] * len(self.codes)
+        kinds = [(i, code.coded, f"{code.name} segment") for i, code in enumerate(self.codes)]
         for count in self.counts.tolist():
-            for i, code in enumerate(self.codes):
-                found[i].append(skip_segment(cursor, count, code.lengths, code.name))
+            for i, coded, what in kinds:
+                found[i].append(skip_segment(cursor, count, coded=coded, what=what))
                 sizes[i] += cursor.position - found[i][-1]
         return [as_offsets(offsets) for offsets in found], sizes
 

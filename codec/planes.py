@@ -29,7 +29,7 @@ from dcz.codec.frame import (
     patterns,
     split,
 )
-from dcz.codec.segments import as_offsets, corrupt, identity, skip_segment
+from dcz.codec.segments import as_offsets, corrupt, identity, skip_segment, takes_bits
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 1
@@ -192,7 +192,7 @@ def _decode_huffman(plane: _CodedPlane) -> AnyArray:
     lengths = huffman.decode_table(cursor, "plane")
     if lengths.size > 256:
         raise CorruptError(f"plane alphabet: {lengths.size} symbols in a byte")
-    offset = skip_segment(cursor, plane.symbols, lengths, "plane")
+    offset = skip_segment(cursor, plane.symbols, coded=takes_bits(lengths), what="plane segment")
     cursor.finish("plane")
     out = np.empty(plane.symbols, np.uint8)
     with corrupt("plane"):

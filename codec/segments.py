@@ -30,16 +30,31 @@ def takes_bits(lengths: Lengths) -> bool:
     return int(np.count_nonzero(lengths)) > 1
 
 
-def skip_segment(cursor: Cursor, symbols: int, lengths: Lengths, what: str) -> int:
-    """Step over a segment and return its offset, in bytes. Raises TruncatedError."""
+def skip_segment(cursor: Cursor, symbols: int, *, coded: bool, what: str) -> int:
+    """Step over a segment and return its offset, in bytes.
+
+    Parameters
+    ----------
+    cursor : Cursor
+    symbols : int
+    coded : bool
+        Whether symbols of its code take bits.
+    what : str
+        The stream's name.
+
+    Raises
+    ------
+    TruncatedError
+        If it ends past the payload.
+    """
     offset = cursor.position
-    if symbols == 0 or not takes_bits(lengths):
+    if symbols == 0 or not coded:
         return offset
     if symbols < EIGHT_STREAMS_FROM:
-        size = cursor.varint(f"{what} stream length")
+        size = cursor.varint(what)
     else:
-        size = sum(_LENGTHS.unpack(cursor.take(_LENGTHS.size, f"{what} stream lengths")))
-    cursor.take(size, f"{what} streams")
+        size = sum(_LENGTHS.unpack(cursor.take(_LENGTHS.size, what)))
+    cursor.take(size, what)
     return offset
 
 

@@ -202,9 +202,9 @@ class Decoder:
         """Counts, then the offsets of the gaps, of each index segment, and of the block's end."""
         gap_count = cursor.varint("gap count", high=positions)
         survivor_count = cursor.varint("survivor count", high=gap_count)
-        gap_offset = skip_segment(cursor, gap_count, self.gap_code.lengths, "gap")
+        gap_offset = skip_segment(cursor, gap_count, coded=self.gap_code.coded, what="gap segment")
         index_offsets = [
-            skip_segment(cursor, survivor_count, code.lengths, code.name)
+            skip_segment(cursor, survivor_count, coded=code.coded, what=f"{code.name} segment")
             for code in self.index_codes
         ]
         return gap_count, survivor_count, gap_offset, *index_offsets, cursor.position

@@ -23,13 +23,15 @@ def checksum(*parts: bytes | memoryview) -> int:
     return state.intdigest() & 0xFFFFFFFF
 
 
-def chunk_digest(chunk: AnyArray) -> int:
-    """XXH3-64 of the bytes of a contiguous array."""
-    return xxhash.xxh3_64_intdigest(chunk.reshape(-1).view(np.uint8).data)
+def chunk_digests(array: AnyArray) -> list[int]:
+    """XXH3-64 of each chunk of 1 MiB of a contiguous array's bytes, at least one."""
+    data = array.reshape(-1).view(np.uint8)
+    starts = range(0, max(data.size, 1), CHUNK)
+    return [xxhash.xxh3_64_intdigest(data[start : start + CHUNK].data) for start in starts]
 
 
 def combine(digests: Sequence[int]) -> int:
-    """A tensor's digest from those of its chunks of 1 MiB; a single chunk's is the tensor's."""
+    """A tensor's digest from those of its chunks; a single chunk's is the tensor's."""
     if len(digests) == 1:
         return digests[0]
     return xxhash.xxh3_64_intdigest(b"".join(digest.to_bytes(8, "little") for digest in digests))
@@ -37,6 +39,4 @@ def combine(digests: Sequence[int]) -> int:
 
 def tensor_digest(array: AnyArray) -> int:
     """Digest of an array's elements in C order."""
-    data = array.reshape(-1).view(np.uint8)
-    starts = range(0, max(data.size, 1), CHUNK)
-    return combine([chunk_digest(data[start : start + CHUNK]) for start in starts])
+    return combine(chunk_digests(array))

@@ -23,7 +23,7 @@ from dcz.formats.archive import Archive
 from dcz.formats.atomic import atomic_writer
 from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
 from dcz.formats.container import ContainerWriter
-from dcz.formats.digest import CHUNK, chunk_digest, combine, tensor_digest
+from dcz.formats.digest import CHUNK, chunk_digests, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
@@ -273,7 +273,8 @@ def _encode(source: _Source, tensor_plan: TensorPlan) -> _Result:
     tensor = pipeline.encode(source, tensor_plan)
     step = CHUNK // source.dtype.itemsize
     starts = range(0, max(tensor.array.size, 1), step)
-    digest = combine([chunk_digest(tensor.decoded(start, start + step)) for start in starts])
+    chunks = (tensor.decoded(start, start + step) for start in starts)
+    digest = combine([found for chunk in chunks for found in chunk_digests(chunk)])
     return _Result(source, tensor, digest)
 
 
