@@ -129,6 +129,7 @@ static PyObject *histogram(PyObject *module, PyObject *args)
     array_list arrays = {.count = 0};
     PyObject *values, *counts, *sums;
     double cutoff, low, scale;
+    size_t used;
     dcz_histogram_scratch *scratch;
     (void)module;
     if (!PyArg_ParseTuple(args, "OdddOO", &values, &cutoff, &low, &scale, &counts, &sums)) {
@@ -151,11 +152,11 @@ static PyObject *histogram(PyObject *module, PyObject *args)
     scratch = PyMem_Malloc(sizeof *scratch);
     if (scratch == NULL) return out_of_memory(&arrays);
     Py_BEGIN_ALLOW_THREADS
-    dcz_histogram(as_array(&arrays.view[0]), cutoff, low, scale, arrays.view[1].buf,
-                  arrays.view[2].buf, scratch);
+    used = dcz_histogram(as_array(&arrays.view[0]), cutoff, low, scale, arrays.view[1].buf,
+                         arrays.view[2].buf, scratch);
     Py_END_ALLOW_THREADS
     PyMem_Free(scratch);
-    return release(&arrays, Py_NewRef(Py_None));
+    return release(&arrays, PyLong_FromSize_t(used));
 }
 
 /* ---- clusters ---- */

@@ -41,8 +41,8 @@ class _Bins(threading.local):
     """A histogram's memory, which would cost small tensors more to get anew than to fill."""
 
     def __init__(self) -> None:
-        self.counts = np.zeros(BINS, np.int64)
-        self.sums = np.zeros(BINS, np.int64)
+        self.counts = np.empty(BINS, np.int64)
+        self.sums = np.empty(BINS, np.int64)
 
 
 _bins = _Bins()
@@ -65,11 +65,8 @@ def histogram(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Bin the survivors; see `reference_weights.histogram`."""
     counts, sums = _bins.counts, _bins.sums
-    counts.fill(0)
-    sums.fill(0)
-    _kernels.histogram(value_array(values), cutoff, low, scale, counts, sums)
-    used = np.flatnonzero(counts)
-    return counts[used], sums[used]
+    used = _kernels.histogram(value_array(values), cutoff, low, scale, counts, sums)
+    return counts[:used].copy(), sums[:used].copy()
 
 
 def cluster(counts: NDArray[np.int64], sums: NDArray[np.int64], levels: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ enum { BLOCK = 512, LANES = 8 };
 #define SEGMENT_BITS 20
 #define COUNT_SHIFT 40
 #define FLUSH_VALUES ((size_t)1 << 20) /* more could carry offsets into a packed count */
-#define SAMPLE_VALUES ((size_t)65536)
+#define SAMPLE_VALUES ((size_t)16384)
 #define LEAST_WIDTH 4u
 #define SHARED_WIDTH (DCZ_BINS - DCZ_SEGMENTS * LEAST_WIDTH)
 
@@ -378,14 +378,28 @@ static void flush(dcz_histogram_scratch *scratch, int64_t *counts, int64_t *sums
     memset(scratch->packed, 0, sizeof scratch->packed);
 }
 
-void dcz_histogram(dcz_array values, double cutoff, double low, double scale, int64_t *counts,
-                   int64_t *sums, dcz_histogram_scratch *scratch)
+/* Move the bins in use to the front; returns their number. */
+static size_t close_ranks(int64_t *counts, int64_t *sums)
+{
+    size_t used = 0;
+    for (size_t bin = 0; bin < DCZ_BINS; bin++) {
+        counts[used] = counts[bin];
+        sums[used] = sums[bin];
+        used += (size_t)(counts[bin] != 0);
+    }
+    return used;
+}
+
+size_t dcz_histogram(dcz_array values, double cutoff, double low, double scale, int64_t *counts,
+                     int64_t *sums, dcz_histogram_scratch *scratch)
 {
     double block[BLOCK];
     double scaled[BLOCK];
     uint32_t positions[BLOCK];
     plan_grid(values, cutoff, low, scale, scratch->base, scratch->width);
     memset(scratch->packed, 0, sizeof scratch->packed);
+    memset(counts, 0, DCZ_BINS * sizeof *counts);
+    memset(sums, 0, DCZ_BINS * sizeof *sums);
     for (size_t start = 0; start < values.count; start += BLOCK) {
         size_t count = smaller(BLOCK, values.count - start);
         load_values(values, start, count, block);
@@ -396,6 +410,7 @@ void dcz_histogram(dcz_array values, double cutoff, double low, double scale, in
         if ((start + BLOCK) % FLUSH_VALUES == 0) flush(scratch, counts, sums);
     }
     flush(scratch, counts, sums);
+    return close_ranks(counts, sums);
 }
 
 /* ---- assign: a table gives the first candidate, a few halvings the level ---- */

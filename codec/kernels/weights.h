@@ -62,8 +62,9 @@ typedef struct {
 
 dcz_summary dcz_summarize(dcz_array values);
 void dcz_count_magnitudes(dcz_array values, unsigned shift, uint64_t prefix, int64_t *counts);
-void dcz_histogram(dcz_array values, double cutoff, double low, double scale, int64_t *counts,
-                   int64_t *sums, dcz_histogram_scratch *scratch);
+/* counts and sums have room for DCZ_BINS; those in use come first. Returns their number. */
+size_t dcz_histogram(dcz_array values, double cutoff, double low, double scale, int64_t *counts,
+                     int64_t *sums, dcz_histogram_scratch *scratch);
 double dcz_measure(dcz_array values, dcz_array indices, const double *codebook);
 /* The sum of eight partial sums, in order. */
 double dcz_add_lanes(const double *lanes);
