@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from dcz.codec.kernels import reference_weights as reference
 
-native = pytest.importorskip("dcz.codec.kernels.native_weights")
+native = pytest.importorskip("dcz.codec.kernels.native_weights", exc_type=ImportError)
 
 SIZES = (0, 1, 7, 8, 9, 511, 512, 513, 65536 + 3)
 FLOATS = (np.float32, np.float64)
