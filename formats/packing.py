@@ -33,6 +33,7 @@ Progress = Callable[[str, int], None]
 # Tensors are encoded side by side as long as they are small together, or no more than two of the
 # largest: encoding takes about as much memory as the tensors themselves.
 _BYTES_AT_ONCE = 3 << 24
+_TENSORS_AT_ONCE = 128
 
 
 def pack(
@@ -198,7 +199,7 @@ class _Packer:
         with ThreadPoolExecutor(jobs, thread_name_prefix="dcz") as threads:
             for source, tensor_plan in zip(sources, plans, strict=True):
                 size = source.info.nbytes
-                while waiting and (in_flight + size > limit or len(waiting) >= 4 * jobs):
+                while waiting and (in_flight + size > limit or len(waiting) >= _TENSORS_AT_ONCE):
                     done, future = waiting.popleft()
                     in_flight -= done
                     yield future.result()
