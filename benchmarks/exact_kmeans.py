@@ -23,6 +23,8 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
+MOST_PRICES = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Cells:
@@ -189,20 +191,29 @@ def penalised(cells: Cells, price: float) -> tuple[float, int]:
 def lower_bound(cells: Cells, levels: int, guess: float) -> float:
     """Return a lower bound of the error with `levels` runs, cuts between cells only.
 
+    It is the least error itself where a price is found that gives that many runs.
+
     Parameters
     ----------
     guess : float
-        About the least error; it only says where to look for the best price.
+        About the least error; it only says where to look for the price.
     """
     if levels >= cells.size:
         return cells.within
-    # Error falls with the square of the runs.
+    # Error falls with the square of the runs, and its slope is the price.
     price = 2 * max(guess - cells.within, 1e-300) / levels
+    low, high = 0.0, float("inf")
     best = 0.0
-    for _ in range(6):
+    for _ in range(MOST_PRICES):
         least, runs = penalised(cells, price)
         best = max(best, least - price * levels)
-        if abs(runs - levels) * 300 <= levels:
+        if runs == levels:
             break
+        if runs > levels:
+            low = price
+        else:
+            high = price
         price *= (runs / levels) ** 3
+        if not low < price < high:
+            price = (low + high) / 2 if high < float("inf") else 2 * low
     return best + cells.within
