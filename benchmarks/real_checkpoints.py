@@ -119,7 +119,8 @@ def worst_dense_stream(decoded: Arrays, report: dict[str, Any]) -> float:
             continue
         bound = independent.stream_entropy_bits(decoded[each["name"]])
         coded = sum(stream["coded_bits"] for stream in each["streams"])
-        excess.append(coded / bound)
+        if bound > 0:  # a tensor that was pruned to nothing has no bits to compare
+            excess.append(coded / bound)
     return max(excess)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from speed_table import Experiment
 from workbench import Array, Workbench, gaussian
 
 import dcz
+from dcz.codec import kernels
 from dcz.codec.prune import cutoff_for_sparsity
 from dcz.formats.checkpoint import open_checkpoint
 
@@ -23,10 +25,11 @@ def cores(bench: Workbench) -> list[Experiment]:
     """One thread on one core, two threads on two."""
     if timing.cores() < 2:
         return [Experiment("two cores", remarks=["this process has a single core"])]
-    return [_one_tensor(bench), *(_checkpoint(bench, name) for name in bench.names)]
+    checkpoints = [_checkpoint(bench, name) for name in bench.names]
+    return [_machine(bench), _one_tensor(bench), *checkpoints]
 
 
-def _both(bench: Workbench, title: str, work: Work) -> Experiment:
+def _both(bench: Workbench, title: str, work: Work, target: float | None = TWICE) -> Experiment:
     """Time each piece of work on one core and on two."""
 
     def bound(action: Callable[[int], object], count: int) -> Callable[[], object]:
@@ -44,10 +47,37 @@ def _both(bench: Workbench, title: str, work: Work) -> Experiment:
     experiment = Experiment(title, 0, timing.samples(contestants, max(bench.runs, 7)))
     for what in work:
         experiment.compare(
-            f"{what}: two cores / one", f"{what}, two cores", f"{what}, one core", TWICE
+            f"{what}: two cores / one", f"{what}, two cores", f"{what}, one core", target
         )
     timing.run_on_one_core()
     return experiment
+
+
+def _machine(bench: Workbench) -> Experiment:
+    """What two cores can give here: memory is shared, and so may the cores be."""
+    values = bench.arrays("synthetic")["weight"].reshape(-1)
+    copy, symbols = np.empty_like(values), values.view(np.uint8)
+    half = values.size // 2
+
+    def copying(number: int) -> None:
+        part = slice(number * half, (number + 1) * half)
+        np.copyto(copy[part], values[part])
+
+    def counting(number: int) -> None:
+        kernels.count_symbols(symbols[number * half : (number + 1) * half], 256)
+
+    timing.run_on_cores(2)
+    with ThreadPoolExecutor(2) as threads:
+
+        def halves(action: Callable[[int], None], jobs: int) -> None:
+            list(map(action, range(2)) if jobs == 1 else threads.map(action, range(2)))
+
+        halves(counting, 2)
+        work: Work = {
+            "memcpy": partial(halves, copying),
+            "a kernel that only counts": partial(halves, counting),
+        }
+        return _both(bench, "the machine", work, target=None)
 
 
 def _one_tensor(bench: Workbench) -> Experiment:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 Command = Sequence[str | Path]
@@ -32,12 +33,30 @@ def run_on_one_core() -> None:
 
 
 def run_on_cores(count: int) -> None:
-    """Bind this thread, and every thread and process that it starts, to the last `count` cores.
+    """Bind this thread, and every thread and process that it starts, to the idlest cores.
 
     Nothing happens where the system has no such call.
     """
     if _CAN_BIND:
-        os.sched_setaffinity(0, set(_CORES[-count:]))
+        os.sched_setaffinity(0, set(_idlest_first()[:count]))
+
+
+@cache
+def _idlest_first() -> list[int]:
+    """The cores in the order of how little others used them for a moment, at the first call."""
+    before = _idle_times()
+    time.sleep(0.3)
+    after = _idle_times()
+    return sorted(_CORES, key=lambda core: before.get(core, 0) - after.get(core, 0))
+
+
+def _idle_times() -> dict[int, int]:
+    """How long each core was idle since the start of the system; empty where it does not tell."""
+    statistics_of_cores = Path("/proc/stat")
+    if not statistics_of_cores.exists():
+        return {}
+    lines = [line.split() for line in statistics_of_cores.read_text().splitlines()]
+    return {int(line[0][3:]): int(line[4]) for line in lines if line[0][3:].isdigit()}
 
 
 def cores() -> int:

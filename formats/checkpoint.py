@@ -21,6 +21,7 @@ from dcz.formats.zip_damage import zip_members
 
 __all__ = [
     "ENDINGS",
+    "ONE_AT_A_TIME",
     "READERS",
     "WRITERS",
     "Checkpoint",
@@ -62,6 +63,10 @@ WRITERS: dict[str, Writer] = {
     "torch": write_torch,
     "npz": write_npz,
 }
+
+
+# Formats whose writer is done with a tensor before it asks for the next.
+ONE_AT_A_TIME = ("safetensors", "npz")
 
 
 def open_checkpoint(path: Path_) -> Checkpoint:

@@ -21,7 +21,12 @@ from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.archive import Archive
 from dcz.formats.atomic import atomic_writer
-from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
+from dcz.formats.checkpoint import (
+    ONE_AT_A_TIME,
+    format_of_ending,
+    open_checkpoint,
+    write_checkpoint,
+)
 from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, chunk_digests, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
@@ -290,6 +295,17 @@ def verify(archive: Archive, progress: Progress | None = None) -> None:
             progress(name, archive.info(name).nbytes)
 
 
+class _Room:
+    """Memory for one tensor after the other, as large as the largest of them."""
+
+    def __init__(self, infos: Sequence[TensorInfo]) -> None:
+        self._memory = np.empty(max((info.nbytes for info in infos), default=0), np.uint8)
+
+    def array(self, info: TensorInfo) -> AnyArray:
+        """The memory as an array for this tensor; the one before it is overwritten."""
+        return self._memory[: info.nbytes].view(info.dtype).reshape(info.shape)
+
+
 def unpack(
     source: Path,
     dest: Path,
@@ -324,12 +340,14 @@ def unpack(
     """
     with closing(Archive(source, jobs=jobs)) as archive:
         names = [tensor] if tensor is not None else list(archive)
+        infos = [archive.info(name) for name in names]
+        room = _Room(infos) if format_of_ending(dest) in ONE_AT_A_TIME else None
 
         def read(name: str) -> AnyArray:
+            info = archive.info(name)
             if progress is not None:
-                progress(name, archive.info(name).nbytes)
-            return archive[name]
+                progress(name, info.nbytes)
+            return archive[name] if room is None else archive.read(name, room.array(info))
 
         ties = {n: first for n, first in archive.ties.items() if tensor is None}
-        infos = [archive.info(name) for name in names]
         write_checkpoint(dest, infos, read, archive.metadata, ties)
