@@ -74,6 +74,10 @@ class Experiment:
         """Return a contestant's median seconds."""
         return statistics.median(self.seconds[name])
 
+    def per_weight(self, name: str) -> float:
+        """Return a contestant's median seconds a weight."""
+        return self.median(name) / self.weights
+
     def add(self, what: str, measured: float, target: float | None = None, unit: str = "x") -> None:
         """Add a figure that should be at least the target."""
         self.rows.append(Row(what, self.title, measured, target, unit))

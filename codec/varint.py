@@ -48,8 +48,11 @@ class Cursor:
         return self.data[start : self.position]
 
     def byte(self, field: str) -> int:
-        """The next byte as an integer."""
-        return self.take(1, field)[0]
+        """The next byte as an integer. Raises TruncatedError, naming `field`."""
+        if self.position >= len(self.data):
+            raise TruncatedError(f"{field}: 1 bytes declared, 0 left")
+        self.position += 1
+        return self.data[self.position - 1]
 
     def uint32(self, field: str) -> int:
         """The next four bytes as a little-endian integer."""

@@ -198,6 +198,9 @@ class _Packer:
     def _encoded(self, sources: list[_Source], plans: list[TensorPlan]) -> Iterator[_Result]:
         """Encode side by side what is small together, and give the results in order."""
         jobs = self.jobs or os.cpu_count() or 1
+        if jobs == 1:
+            yield from map(_encode, sources, plans)
+            return
         waiting: deque[tuple[int, Future[_Result]]] = deque()
         in_flight = 0
         limit = max(_BYTES_AT_ONCE, 2 * max((s.info.nbytes for s in sources), default=0))
