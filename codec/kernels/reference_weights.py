@@ -42,7 +42,7 @@ CHUNK = 1 << 19
 LARGEST_POSITION = 2.0**32 - 1
 SEGMENTS = 4096
 SEGMENT_BITS = 20
-SAMPLE_VALUES = 4096
+SAMPLE_VALUES = 16384
 LEAST_WIDTH = 4
 SHARED_WIDTH = BINS - SEGMENTS * LEAST_WIDTH
 
@@ -99,7 +99,7 @@ def histogram(
     The position of a survivor is ``(w - low) * scale`` in double, truncated and clamped to
     0 .. 2**32 - 1 (to 0 if not a number). Positions fall into 4096 segments of 2**20; each
     segment has bins of equal width, 4 and a part of the other 49152 in proportion to about the
-    cube root of its share in a sample of the values: of every ``(n // 4096 | 1)``-th. So an
+    cube root of its share in a sample of the values: of every ``(n // 16384 | 1)``-th. So an
     outlier costs the other values little resolution.
 
     Returns

@@ -13,7 +13,7 @@ enum { BLOCK = 512, LANES = 8 };
 #define SEGMENT_BITS 20
 #define COUNT_SHIFT 40
 #define FLUSH_VALUES ((size_t)1 << 20) /* more could carry offsets into a packed count */
-#define SAMPLE_VALUES ((size_t)4096)
+#define SAMPLE_VALUES ((size_t)16384)
 #define LEAST_WIDTH 4u
 #define SHARED_WIDTH (DCZ_BINS - DCZ_SEGMENTS * LEAST_WIDTH)
 
