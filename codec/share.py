@@ -65,11 +65,15 @@ class Histogram:
         """How many weights lie in the first 0, 1, 2, ... bins in use."""
         return np.concatenate(([0], np.cumsum(self.counts)))
 
+    def edges(self, centroids: Centroids) -> npt.NDArray[np.int64]:
+        """How many bins in use belong to the first 0, 1, 2, ... centroids, each to the nearest."""
+        midpoints = (centroids[:-1] + centroids[1:]) / 2
+        inner = np.searchsorted(self.means, midpoints, side="right")
+        return np.concatenate(([0], inner, [self.means.size]))
+
     def occupancy(self, centroids: Centroids) -> npt.NDArray[np.int64]:
         """How many weights are nearest to each centroid."""
-        midpoints = (centroids[:-1] + centroids[1:]) / 2
-        edges = np.searchsorted(self.means, midpoints, side="right")
-        return np.diff(self.cumulative[edges], prepend=0, append=self.cumulative[-1])
+        return np.diff(self.cumulative[self.edges(centroids)])
 
     def weights(self, positions: Centroids) -> Centroids:
         """The weights that positions stand for."""
@@ -166,15 +170,9 @@ def _price(shape: Histogram, centroids: Centroids) -> float:
     counts = shape.occupancy(centroids)
     total = int(counts.sum())
     bits = cross_entropy_bits(counts, code_lengths(counts))
-    apart = (shape.means - np.repeat(centroids, _bins(shape, centroids))) / POSITIONS
+    apart = (shape.means - np.repeat(centroids, np.diff(shape.edges(centroids)))) / POSITIONS
     error = float(np.cumsum(shape.counts * apart * apart)[-1])
     return bits / total + 0.5 * float(log2(max(error / total, TINY)))
-
-
-def _bins(shape: Histogram, centroids: Centroids) -> npt.NDArray[np.int64]:
-    """How many bins in use are nearest to each centroid."""
-    edges = np.searchsorted(shape.means, (centroids[:-1] + centroids[1:]) / 2, side="right")
-    return np.diff(edges, prepend=0, append=shape.means.size)
 
 
 def _redundancy(shape: Histogram, centroids: Centroids) -> float:
