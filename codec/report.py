@@ -129,6 +129,9 @@ class Report:
         Bytes that other ways of packing would have given, where they were measured.
     metadata : mapping of str to str
         The user's own.
+    slope : float or None
+        The squared error that one bit more would have saved, where an aim decided it; known
+        when packing only.
     """
 
     source_bytes: int
@@ -140,6 +143,7 @@ class Report:
     parts: Mapping[str, int]
     alternatives: Mapping[str, int] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    slope: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON."""

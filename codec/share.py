@@ -56,6 +56,11 @@ class Histogram:
     high: float
 
     @cached_property
+    def total(self) -> int:
+        """Number of weights."""
+        return int(self.counts.sum())
+
+    @cached_property
     def means(self) -> Centroids:
         """Mean positions of the bins in use, ascending."""
         return np.asarray(self.sums / self.counts)

@@ -114,8 +114,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise RecipeError(f"not a TOML file: {error}") from None
             Recipe.from_dict(table)
-    names = ("sparsity", "threshold", "scope", "bits", "levels", "max_error", "quantizer")
-    for name in (*names, "initialisation", "coder"):
+    for name in _OPTIONS:
         value = getattr(options, name)
         if value is not None:
             for other in _REPLACES.get(name, ()):
@@ -125,7 +124,27 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return Recipe.from_dict(table)
 
 
+_OPTIONS = (
+    "preset",
+    "sparsity",
+    "threshold",
+    "scope",
+    "bits",
+    "levels",
+    "max_error",
+    "target_ratio",
+    "target_size",
+    "quantizer",
+    "initialisation",
+    "states",
+    "coder",
+)
+# An option given on the command line takes the place of these in a recipe file.
 _REPLACES = {
+    "max_error": ("target_ratio", "target_size"),
+    "target_ratio": ("max_error", "target_size"),
+    "target_size": ("max_error", "target_ratio"),
+    "preset": ("quantizer",),
     "bits": ("levels",),
     "levels": ("bits",),
     "sparsity": ("threshold",),
