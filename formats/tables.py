@@ -21,7 +21,7 @@ from dcz.formats.listing import shape_text
 from dcz.formats.terminal import printable
 
 PAGE_START = b"<!DOCTYPE html>"
-_PLAIN_WIDTH = 132
+_PLAIN_WIDTH = 150
 
 
 class _Console(Console):
@@ -52,6 +52,7 @@ def report_view(report: Report) -> RenderableType:
     parts: list[RenderableType] = [
         _stages(report),
         _parts(report),
+        *([_bounds(report)] if report.approximate_bits else []),
         _tensors(report.tensors),
         _streams(report.tensors),
     ]
@@ -98,9 +99,22 @@ def _parts(report: Report) -> Table:
     return table
 
 
+def _bounds(report: Report) -> Table:
+    """What is left between the file and the rate-distortion bounds."""
+    table = _table("approximate tensors at their error", "what", "bytes", "of coded")
+    rows = {
+        "coded": report.approximate_bits,
+        "bound of Gaussian sources": report.gaussian_bits,
+        "bound of Laplacian sources": report.laplacian_bits,
+    }
+    for what, bits in rows.items():
+        table.add_row(what, f"{bits / 8:,.0f}", f"{bits / report.approximate_bits:.1%}")
+    return table
+
+
 def _tensors(tensors: Sequence[TensorReport]) -> Table:
-    names = ("tensor", "shape", "dtype", "non-zero", "levels", "coder", "bytes", "bound", "error")
-    table = _table("tensors", *names)
+    names = ("tensor", "shape", "dtype", "non-zero", "levels", "coder", "bytes", "entropy")
+    table = _table("tensors", *names, "Gauss", "Laplace", "error")
     for t in tensors:
         table.add_row(
             _text(t.name),
@@ -111,9 +125,14 @@ def _tensors(tensors: Sequence[TensorReport]) -> Table:
             _text(f"= {t.alias_of}" if t.alias_of else t.coder),
             f"{t.bits / 8:,.0f}",
             f"{t.bound_bits / 8:,.0f}",
+            *(_bytes(bits) for bits in (t.gaussian_bits, t.laplacian_bits)),
             f"{t.relative_error:.2e}" if t.relative_error else "exact",
         )
     return table
+
+
+def _bytes(bits: float | None) -> str:
+    return "-" if bits is None else f"{bits / 8:,.0f}"
 
 
 def _streams(tensors: Sequence[TensorReport]) -> Table:
