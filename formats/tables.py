@@ -18,6 +18,7 @@ from dcz.formats.atomic import atomic_writer
 from dcz.formats.bench import Figure
 from dcz.formats.compare import Difference
 from dcz.formats.listing import shape_text
+from dcz.formats.sweep import Sweep
 from dcz.formats.terminal import printable
 
 PAGE_START = b"<!DOCTYPE html>"
@@ -156,6 +157,23 @@ def _stream_cells(stream: StreamStatistics) -> list[str]:
         stream.kl_bits,
     )
     return [stream.stream, f"{stream.symbols:,}", *(f"{b / stream.symbols:.3f}" for b in bits)]
+
+
+def sweep_view(sweep: Sweep) -> Table:
+    """What each preset needs at each error, beside the bounds."""
+    names = ("preset", "aim", "error", "file bytes", "ratio", "bits a weight", "Gauss", "Laplace")
+    table = _table("rate and distortion", *names)
+    for p in sweep.points:
+        bits = (p.weight_bits, p.gaussian_bits, p.laplacian_bits)
+        table.add_row(
+            p.preset,
+            f"{p.max_error:g}",
+            f"{p.relative_error:.3e}",
+            f"{p.file_bytes:,}",
+            f"{p.ratio:.2f}x",
+            *(f"{b:.3f}" if p.weights else "-" for b in bits),
+        )
+    return table
 
 
 def comparison(differences: Sequence[Difference]) -> Table:
