@@ -59,6 +59,7 @@ examples:
   dcz report model.dcz
   dcz report model.dcz --against model.safetensors
   dcz report model.dcz --html report.html
+  dcz report --sweep model.safetensors -o curve.svg
 """
 _VERIFY_EXAMPLES = """\
 examples:
@@ -218,9 +219,12 @@ def _add_inspect(subparsers: Any) -> None:
 def _add_report(subparsers: Any) -> None:
     text = "show stages, streams and entropies"
     parser = _command(subparsers, "report", commands.report, text, _REPORT_EXAMPLES)
-    parser.add_argument("source", metavar="FILE", help="the .dcz file")
-    parser.add_argument("--html", metavar="OUT", type=Path, help="write a page instead")
-    parser.add_argument("--against", metavar="SRC", help="also measure SRC through zstd -19 (slow)")
+    add = parser.add_argument
+    add("source", metavar="FILE", help="the .dcz file; with --sweep a checkpoint")
+    add("--html", metavar="OUT", type=Path, help="write a page instead")
+    add("--against", metavar="SRC", help="also measure SRC through zstd -19 (slow)")
+    add("--sweep", action="store_true", help="pack a checkpoint by every preset for several errors")
+    add("-o", dest="dest", metavar="OUT", help="with --sweep: also draw a picture, .svg or .png")
 
 
 def _add_verify(subparsers: Any) -> None:

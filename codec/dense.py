@@ -16,6 +16,8 @@ from dcz.codec.codebook import (
     Stream,
     gather,
     index_streams,
+    moments_by_member,
+    moments_of,
     nonzero_by_member,
     nonzero_of,
     read_codebooks,
@@ -80,6 +82,7 @@ class Draft:
             ),
             levels=tuple(tensor.codebook.size for tensor in self.tensors),
             nonzero=nonzero_of(self.tensors, self.streams),
+            moments=moments_of(self.tensors, self.streams),
         )
         return Frame(CODER, self.codebooks + tables + interleave(coded), description)
 
@@ -170,6 +173,7 @@ class Decoder:
         parts.add("codebooks", self.codebook_bytes)
         parts.add("tables", sum(code.table_bytes for code in self.codes))
         parts.add("indices", sum(self.segment_bytes))
+        indices = join(symbols)
         return Description(
             parts=parts.sizes,
             streams=tuple(
@@ -177,7 +181,8 @@ class Decoder:
                 for code, values, size in zip(self.codes, symbols, self.segment_bytes, strict=True)
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=nonzero_by_member(join(symbols), self.members, self.codebooks),
+            nonzero=nonzero_by_member(indices, self.members, self.codebooks),
+            moments=moments_by_member(indices, self.members, self.codebooks),
         )
 
 

@@ -5,6 +5,7 @@ A frame is one or more tensors of one dtype, laid end to end as one flat array a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -55,6 +56,17 @@ class SharedTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Moments:
+    """What a decoded tensor's variance follows from: the sum of its weights, and of their squares.
+
+    Both are rounded once, so that packing and reading agree to the last bit.
+    """
+
+    total: float
+    energy: float
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """Where a frame's bytes are and what its tensors hold.
 
@@ -65,12 +77,15 @@ class Description:
     streams : tuple of StreamStatistics
     levels, nonzero : tuple of int, one for each member
         Codebook entries that can occur (0 where there is no codebook), and non-zero elements.
+    moments : tuple of Moments or None, one for each member, or empty
+        None where there is no codebook, or where it has no finite moments.
     """
 
     parts: Mapping[str, int]
     streams: tuple[StreamStatistics, ...]
     levels: tuple[int, ...]
     nonzero: tuple[int, ...]
+    moments: tuple[Moments | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +186,19 @@ def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
         nonzero = values != 0
     return int(np.count_nonzero(nonzero) if counts is None else np.sum(counts[nonzero]))
+
+
+def moments(values: AnyArray, counts: AnyArray) -> Moments | None:
+    """Moments of a tensor in which each value occurs so often; None where they are not finite."""
+    if not is_floating(values.dtype):
+        return None
+    times = counts[counts > 0].astype(np.float64)
+    with np.errstate(all="ignore"):  # what is not finite is found below
+        wide = values[counts > 0].astype(np.float64)
+        terms = times * wide, times * wide * wide
+    if not all(np.isfinite(term).all() for term in terms):
+        return None
+    try:
+        return Moments(*(math.fsum(term) for term in terms))
+    except OverflowError:
+        return None

@@ -22,6 +22,7 @@ from dcz.codec.codebook import (
     gather,
     index_streams,
     make_stream,
+    moments_by_member,
     nonzero_by_member,
     read_code,
     read_codebooks,
@@ -36,6 +37,7 @@ from dcz.codec.frame import (
     Description,
     Frame,
     Member,
+    Moments,
     Parts,
     SharedTensor,
     numel,
@@ -60,6 +62,8 @@ class Draft:
     ----------
     nonzero : tuple of int
         Elements of each tensor that are not zero.
+    moments : tuple of Moments or None
+        Of each tensor.
     books : sequence of array
         Codebooks of the survivors.
     filler : int
@@ -71,6 +75,7 @@ class Draft:
     """
 
     nonzero: tuple[int, ...]
+    moments: tuple[Moments | None, ...]
     books: Sequence[AnyArray]
     filler: int
     gaps: Stream
@@ -108,6 +113,7 @@ class Draft:
             ),
             levels=tuple(book.size for book in self.books),
             nonzero=self.nonzero,
+            moments=self.moments,
         )
         return Frame(CODER, codebooks + tables + blocks, description)
 
@@ -116,10 +122,14 @@ class Draft:
         return [encode_varint(int(g)) + encode_varint(int(s)) for g, s in counts]
 
 
-def draft(tensors: Sequence[SharedTensor], nonzero: tuple[int, ...]) -> Draft:
+def draft(
+    tensors: Sequence[SharedTensor],
+    nonzero: tuple[int, ...],
+    moments: tuple[Moments | None, ...],
+) -> Draft:
     """Find the gaps of one or more pruned tensors, with zero as entry 0 of each codebook.
 
-    `nonzero` tells for each how many elements are not zero.
+    `nonzero` tells for each how many elements are not zero, `moments` their sums.
     """
     books = [tensor.codebook[1:] for tensor in tensors]
     indices = concatenate([tensor.indices for tensor in tensors])
@@ -129,7 +139,7 @@ def draft(tensors: Sequence[SharedTensor], nonzero: tuple[int, ...]) -> Draft:
     )
     _, survivors, gap_starts, survivor_starts = split
     streams = index_streams(survivors, max(book.size for book in books) or 1)
-    return Draft(nonzero, books, filler, gaps, streams, gap_starts, survivor_starts)
+    return Draft(nonzero, moments, books, filler, gaps, streams, gap_starts, survivor_starts)
 
 
 def size_bound(counts: AnyArray) -> float:
@@ -263,6 +273,7 @@ class Decoder:
         parts.add("tables", self.table_bytes)
         parts.add("indices", sum(self.index_bytes))
         parts.add("gaps", self.gap_bytes)
+        contents = self.indices(), self.members, self._books_with_zero()
         return Description(
             parts=parts.sizes,
             streams=(
@@ -275,7 +286,8 @@ class Decoder:
                 ),
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=nonzero_by_member(self.indices(), self.members, self._books_with_zero()),
+            nonzero=nonzero_by_member(*contents),
+            moments=moments_by_member(*contents),
         )
 
     def _stream(

@@ -225,10 +225,14 @@ def _listing(kind: str, path: str, rows: list[Any], metadata: dict[str, str]) ->
 
 
 def report(options: argparse.Namespace) -> int:
-    """Show stages, streams and entropies of a `.dcz` file."""
+    """Show stages, streams and entropies of a `.dcz` file, or a checkpoint's sweep."""
+    if options.sweep:
+        return _sweep(options)
     from dcz.formats import alternatives, tables
     from dcz.formats.archive import Archive
 
+    if options.dest is not None:
+        raise RecipeError("-o is for the picture of --sweep; a report's page is --html OUT")
     if options.html is not None:
         _refuse_overwriting(str(options.html), tables.PAGE_START, "a page; choose another name")
     with input_path(options.source) as source, Archive(source) as archive:
@@ -244,6 +248,34 @@ def report(options: argparse.Namespace) -> int:
         _print_json(report.to_dict())
     elif options.html is None:
         tables.show(tables.report_view(report))
+    return DONE
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    """Pack a checkpoint with every preset for several errors, and show what each needs."""
+    from dcz.formats import picture, sweep, tables
+    from dcz.formats.checkpoint import open_checkpoint
+
+    if options.html is not None or options.against is not None:
+        raise RecipeError("--sweep packs a checkpoint; leave out --html and --against")
+    if options.dest is not None:
+        start = picture.STARTS.get(Path(options.dest).suffix.lower())
+        if start is None:
+            raise RecipeError("use .svg or .png as the ending", file=options.dest)
+        picture.require_matplotlib()
+        _refuse_overwriting(options.dest, start, "a picture; choose another name")
+    with input_path(options.source) as source, open_checkpoint(source) as checkpoint:
+        total = sum(info.nbytes for info in checkpoint.tensors.values())
+        points = len(sweep.PRESETS) * len(sweep.ERRORS)
+        with Progress("packing", points * total) as progress:
+            found = sweep.sweep(checkpoint, progress=progress)
+    found = dataclasses.replace(found, source=options.source)
+    if options.dest is not None:
+        picture.write_picture(found, options.dest)
+    if options.json:
+        _print_json(found.to_dict())
+    else:
+        tables.show(tables.sweep_view(found))
     return DONE
 
 
