@@ -14,7 +14,7 @@ from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
-from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS, Histogram
+from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
 
 FEW_VALUES = 4096
 SMALL = 4096
@@ -50,8 +50,7 @@ class EncodedTensor:
         """Elements start to stop of what a decoder will give."""
         if self.shared is None:
             return self.array[start:stop]
-        # Indices are in range, and of all modes this one takes them fastest.
-        return self.shared.codebook.take(self.shared.indices[start:stop], mode="clip")
+        return kernels.take(self.shared.indices[start:stop], self.shared.codebook)
 
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
@@ -93,17 +92,19 @@ def _prune_and_share(
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
-    shape = share.histogram(values, plan.cutoff, summary)
-    return _share(array, values, shape, plan, zeros=zeros)
+    return _share(array, values, summary, plan, zeros=zeros)
 
 
 def _share(
-    array: AnyArray, values: Weights, shape: Histogram, plan: TensorPlan, *, zeros: bool
+    array: AnyArray, values: Weights, summary: kernels.Summary, plan: TensorPlan, *, zeros: bool
 ) -> SharedTensor | None:
     """K-means; where an error was promised, with more levels until it is kept, or None."""
-    levels = plan.levels or 1
+    levels = min(plan.levels or 1, MAX_LEVELS - zeros)
+    finest = 0
     while True:
-        levels = min(levels, MAX_LEVELS - zeros)
+        if levels > finest:
+            finest = levels if plan.error is None else 2 * levels
+            shape = share.histogram(values, plan.cutoff, summary, finest)
         centroids = INITIALISATIONS[plan.initialisation](shape, levels)
         codebook = share.make_codebook(shape, centroids, array.dtype)
         shared = share.assign(values, plan.cutoff, codebook, zeros=zeros)
@@ -111,7 +112,7 @@ def _share(
             return shared
         if levels == MAX_LEVELS - zeros:
             return None
-        levels += 1 + levels // 8
+        levels = min(levels + 1 + levels // 8, MAX_LEVELS - zeros)
 
 
 def _encode_shared(
