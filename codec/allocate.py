@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec.entropy import log2
-from dcz.codec.share import POSITIONS, Histogram
+from dcz.codec.histogram import POSITIONS, Histogram
 
 # In the codebooks' sense: the weights stay as they are.
 UNSHARED = 0

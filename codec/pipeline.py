@@ -50,8 +50,7 @@ class EncodedTensor:
         """Elements start to stop of what a decoder will give."""
         if self.shared is None:
             return self.array[start:stop]
-        # Indices are in range, and of all modes this one takes them fastest.
-        return self.shared.codebook.take(self.shared.indices[start:stop], mode="clip")
+        return kernels.take(self.shared.indices[start:stop], self.shared.codebook)
 
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
@@ -95,8 +94,9 @@ def _prune_and_share(
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
     if plan.levels is None:
         return None
-    shape = share.histogram(values, plan.cutoff, summary)
-    centroids = INITIALISATIONS[plan.initialisation](shape, min(plan.levels, MAX_LEVELS - zeros))
+    levels = min(plan.levels, MAX_LEVELS - zeros)
+    shape = share.histogram(values, plan.cutoff, summary, levels)
+    centroids = INITIALISATIONS[plan.initialisation](shape, levels)
     codebook = share.make_codebook(shape, centroids, array.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 

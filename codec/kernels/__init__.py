@@ -38,6 +38,7 @@ if BACKEND == "c":
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -45,6 +46,7 @@ if BACKEND == "c":
         lookup,
         measure,
         summarize,
+        take,
     )
 else:
     from dcz.codec.kernels.reference_coding import (
@@ -59,6 +61,7 @@ else:
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -66,6 +69,7 @@ else:
         lookup,
         measure,
         summarize,
+        take,
     )
 
 __all__ = [
@@ -74,6 +78,7 @@ __all__ = [
     "assign",
     "cluster",
     "code_lengths",
+    "count_cells",
     "count_magnitudes",
     "count_symbols",
     "decode_dense",
@@ -87,4 +92,5 @@ __all__ = [
     "measure",
     "split_sparse",
     "summarize",
+    "take",
 ]
