@@ -22,10 +22,11 @@ from dcz.codec.codebook import (
     read_index_codes,
     write_codebooks,
 )
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     AnyArray,
     Description,
+    Digests,
     Frame,
     Member,
     Parts,
@@ -34,7 +35,7 @@ from dcz.codec.frame import (
     part,
     patterns,
 )
-from dcz.codec.segments import as_offsets, block_counts, corrupt, decode_symbols, skip_segment
+from dcz.codec.segments import block_counts, decode_symbols, find_segments
 from dcz.codec.varint import Cursor
 
 CODER = 2
@@ -122,25 +123,22 @@ class Decoder:
         cursor.finish("frame")
 
     def _find_segments(self, cursor: Cursor) -> tuple[list[AnyArray], list[int]]:
-        found: list[list[int]] = [[] for _ in self.codes]
-        sizes = [0] * len(self.codes)
-        kinds = [(i, code.coded, f"{code.name} segment") for i, code in enumerate(self.codes)]
-        for count in self.counts.tolist():
-            for i, coded, what in kinds:
-                found[i].append(skip_segment(cursor, count, coded=coded, what=what))
-                sizes[i] += cursor.position - found[i][-1]
-        return [as_offsets(offsets) for offsets in found], sizes
+        """For each code where its segments begin, and their size together."""
+        found = find_segments(cursor, self.counts, [code.coded for code in self.codes])
+        step = len(self.codes)
+        sizes = [int((found[i + 1 :: step] - found[i:-1:step]).sum()) for i in range(step)]
+        return [found[i:-1:step] for i in range(step)], sizes
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
-        if out.size == 0:
-            return
         blocks = slice(start // BLOCK, -(-stop // BLOCK))
         if len(self.members) > 1 or len(self.codes) > 1:
             indices = join(self._symbols(blocks))
             out[:] = gather(indices, part(self.members, stop - start), self.codebooks)
+            if digests is not None:
+                kernels.write_digests(out, digests)
             return
-        if self.codebooks[0].size == 0:
+        if self.codebooks[0].size == 0 and out.size:
             raise CorruptError("index in an empty codebook")
         with corrupt("index"):
             kernels.decode_dense(
@@ -150,6 +148,7 @@ class Decoder:
                 self.codes[0].lengths,
                 patterns(self.codebooks[0]),
                 patterns(out),
+                digests,
             )
 
     def _symbols(self, blocks: slice = EVERYTHING) -> list[AnyArray]:

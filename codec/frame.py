@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec.entropy import StreamStatistics
+from dcz.codec.kernels import Digests
 
 AnyArray = npt.NDArray[Any]
 
@@ -103,7 +104,7 @@ class FrameDecoder(Protocol):
 
     unit: int
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop of the frame's flat array.
 
         Parameters
@@ -112,6 +113,8 @@ class FrameDecoder(Protocol):
             A multiple of `unit`; a multiple of `unit` or the frame's end.
         out : array[stop - start] of the frame's dtype
             Receives the elements.
+        digests : uint64[digest_count(out.nbytes)], optional
+            Receives the digest of each chunk of `out`; see `kernels.write_digests`.
 
         Raises
         ------

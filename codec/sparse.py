@@ -30,10 +30,11 @@ from dcz.codec.codebook import (
 )
 from dcz.codec.dense import EVERYTHING, concatenate
 from dcz.codec.entropy import StreamStatistics, entropy_bits
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     AnyArray,
     Description,
+    Digests,
     Frame,
     Member,
     Parts,
@@ -42,7 +43,7 @@ from dcz.codec.frame import (
     part,
     patterns,
 )
-from dcz.codec.segments import as_offsets, block_counts, corrupt, decode_symbols, skip_segment
+from dcz.codec.segments import block_counts, decode_symbols, find_blocks
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 3
@@ -182,48 +183,37 @@ class Decoder:
 
     def _find_segments(self, cursor: Cursor) -> None:
         start = cursor.position
-        blocks = [
-            self._find_block(cursor, positions)
-            for positions in block_counts(self.total, SPAN).tolist()
-        ]
-        columns = [as_offsets(column) for column in zip(*blocks, strict=True)] or [
-            as_offsets(()) for _ in range(4 + len(self.index_codes))
-        ]
-        self.gap_counts, self.survivor_counts, self.gap_offsets, *ends = columns
-        self.index_offsets = ends[: len(self.index_codes)]
-        index_ends = ends[1:]
-        self.index_bytes = [
-            int((end - begin).sum())
-            for begin, end in zip(self.index_offsets, index_ends, strict=True)
-        ]
+        coded = [self.gap_code.coded, *(code.coded for code in self.index_codes)]
+        found = find_blocks(cursor, block_counts(self.total, SPAN), coded)
+        self.gap_counts, self.survivor_counts, self.gap_offsets = found[:3]
+        self.index_offsets = found[3:-1]
+        self.index_bytes = [int(size) for size in np.diff(found[3:], axis=0).sum(axis=1)]
         self.gap_bytes = cursor.position - start - sum(self.index_bytes)
 
-    def _find_block(self, cursor: Cursor, positions: int) -> tuple[int, ...]:
-        """Counts, then the offsets of the gaps, of each index segment, and of the block's end."""
-        gap_count = cursor.varint("gap count", high=positions)
-        survivor_count = cursor.varint("survivor count", high=gap_count)
-        gap_offset = skip_segment(cursor, gap_count, coded=self.gap_code.coded, what="gap segment")
-        index_offsets = [
-            skip_segment(cursor, survivor_count, coded=code.coded, what=f"{code.name} segment")
-            for code in self.index_codes
-        ]
-        return gap_count, survivor_count, gap_offset, *index_offsets, cursor.position
-
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`, zeros included."""
         blocks = slice(start // SPAN, -(-stop // SPAN))
         if len(self.members) > 1 or len(self.index_codes) > 1:
             indices = self._indices(blocks, stop - start)
             out[:] = gather(indices, part(self.members, stop - start), self._books_with_zero())
+            if digests is not None:
+                kernels.write_digests(out, digests)
             return
         book = patterns(self.codebooks[0])
         if book.size == 0 and self.survivor_counts.any():
             raise CorruptError("index in an empty codebook")
         if book.size == 0:
             book = np.zeros(1, book.dtype)
-        self._scatter(blocks, 0, book, patterns(out))
+        self._scatter(blocks, 0, book, patterns(out), digests)
 
-    def _scatter(self, blocks: slice, index: int, book: AnyArray, out: AnyArray) -> None:
+    def _scatter(
+        self,
+        blocks: slice,
+        index: int,
+        book: AnyArray,
+        out: AnyArray,
+        digests: Digests | None = None,
+    ) -> None:
         with corrupt("gaps and indices"):
             kernels.decode_sparse(
                 self.payload,
@@ -237,6 +227,7 @@ class Decoder:
                 book,
                 SPAN,
                 out,
+                digests,
             )
 
     def _books_with_zero(self) -> list[AnyArray]:

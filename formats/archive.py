@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,17 +16,17 @@ import numpy as np
 
 from dcz.codec import dense, kernels, sparse
 from dcz.codec.errors import ChecksumError, TruncatedError, located
-from dcz.codec.frame import AnyArray, Description, FrameDecoder, numel, split
+from dcz.codec.frame import AnyArray, Description, Digests, FrameDecoder, numel, split
 from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
 from dcz.formats.container import Container
-from dcz.formats.digest import CHUNK, chunk_digests, combine
+from dcz.formats.digest import CHUNK, combine, empty_digests
 from dcz.formats.index import TensorEntry
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.tensors import TensorInfo
 
-# A task decodes what stays in a core's cache until it is digested. The NumPy backend works on all
-# segments of a task in step, so that larger tasks are faster there.
-_TASK_BYTES = CHUNK if kernels.BACKEND == "c" else 64 * CHUNK
+# What a thread decodes at a time, whole chunks of digests. The NumPy backend works on all segments
+# of a task in step, so that larger tasks are faster there.
+_TASK_BYTES = 2 * CHUNK if kernels.BACKEND == "c" else 64 * CHUNK
 _KEPT_GROUPS = 4
 
 
@@ -75,7 +76,7 @@ class Archive(Mapping[str, AnyArray]):
             If it cannot be opened.
         """
         self.path = os.fspath(path)
-        self._digest = chunk_digests if check_digests else _no_digests
+        self._check_digests = check_digests
         self._jobs = jobs or os.cpu_count() or 1
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -148,12 +149,16 @@ class Archive(Mapping[str, AnyArray]):
         entry = self._entries[name]
         _check_fits(out, entry.info)
         with located(file=self.path, tensor=name):
+            digests = empty_digests(out.nbytes) if self._check_digests else None
+            flat = out.reshape(-1)
             if len(self._stored[entry.frame]) > 1:
-                out.reshape(-1)[:] = self._from_group(entry)
-                digests = self._digest(out)
+                flat[:] = self._from_group(entry)
+                if digests is not None:
+                    kernels.write_digests(flat, digests)
+            elif self._jobs == 1:
+                self._open(entry).decode(0, flat.size, flat, digests)
             else:
-                flat = out.reshape(-1)
-                digests = self._decode(entry, lambda i, j: flat[i:j], self._digest)
+                self._decode(entry, lambda i, j: flat[i:j], digests)
             _compare(digests, entry)
         return out
 
@@ -169,35 +174,40 @@ class Archive(Mapping[str, AnyArray]):
         """
         entry = self._entries[name]
         with located(file=self.path, tensor=name):
+            digests = empty_digests(entry.info.nbytes)
             if len(self._stored[entry.frame]) > 1:
-                digests = chunk_digests(self._from_group(entry))
+                kernels.write_digests(self._from_group(entry), digests)
             else:
-                digests = self._decode(entry, _Scratch(entry.info.dtype), chunk_digests)
+                self._decode(entry, _Scratch(entry.info.dtype), digests)
             _compare(digests, entry)
 
     def _open(self, entry: TensorEntry) -> FrameDecoder:
         return self._container.open_frame(entry.frame)
 
     def _decode(
-        self,
-        entry: TensorEntry,
-        place: Callable[[int, int], AnyArray],
-        digest: Callable[[AnyArray], list[int]],
-    ) -> list[int]:
+        self, entry: TensorEntry, place: Callable[[int, int], AnyArray], digests: Digests | None
+    ) -> None:
         """Decode a frame's only tensor task by task into what `place` gives, and digest it."""
+        tasks = list(self._tasks(entry, place, digests))
+        if len(tasks) == 1 or self._jobs == 1:
+            for task in tasks:
+                task()
+            return
+        for done in [self._pool().submit(task) for task in tasks]:
+            done.result()
+
+    def _tasks(
+        self, entry: TensorEntry, place: Callable[[int, int], AnyArray], digests: Digests | None
+    ) -> Iterator[Callable[[], None]]:
+        """What `_decode` does, in parts that threads can do side by side."""
         decoder = self._open(entry)
-        size = entry.info.numel
-        step = max(decoder.unit, _TASK_BYTES // entry.info.dtype.itemsize)
-        starts = range(0, max(size, 1), step)
-
-        def task(start: int) -> list[int]:
-            part = place(start, min(start + step, size))
-            decoder.decode(start, start + part.size, part)
-            return digest(part)
-
-        alone = len(starts) == 1 or self._jobs == 1
-        parts = map(task, starts) if alone else self._pool().map(task, starts)
-        return [found for part in parts for found in part]
+        size, itemsize = entry.info.numel, entry.info.dtype.itemsize
+        step = max(decoder.unit, _TASK_BYTES // itemsize)
+        for start in range(0, max(size, 1), step):
+            stop = min(start + step, size)
+            chunks = slice(start * itemsize // CHUNK, max(-(-stop * itemsize // CHUNK), 1))
+            own = None if digests is None else digests[chunks]
+            yield partial(_run, decoder, start, stop, place, own)
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -337,13 +347,20 @@ class _Scratch(threading.local):
         return self._memory[: stop - start]
 
 
-def _no_digests(array: AnyArray) -> list[int]:
-    return []
+def _run(
+    decoder: FrameDecoder,
+    start: int,
+    stop: int,
+    place: Callable[[int, int], AnyArray],
+    digests: Digests | None,
+) -> None:
+    """Decode a part of a frame; the place is asked for in the thread that fills it."""
+    decoder.decode(start, stop, place(start, stop), digests)
 
 
-def _compare(digests: list[int], entry: TensorEntry) -> None:
+def _compare(digests: Digests | None, entry: TensorEntry) -> None:
     """Raise ChecksumError unless the chunks' digests, if there are any, are the tensor's."""
-    if digests and combine(digests) != entry.digest:
+    if digests is not None and combine(digests.tolist()) != entry.digest:
         raise ChecksumError("digest of the decoded tensor does not match")
 
 
