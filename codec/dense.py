@@ -119,15 +119,10 @@ class Decoder:
         self.codebook_bytes = cursor.position
         self.codes = read_index_codes(cursor, max(book.size for book in self.codebooks) or 1)
         self.counts = block_counts(numel(members), BLOCK)
-        self.offsets, self.segment_bytes = self._find_segments(cursor)
+        # Where each segment begins, block by block, and the last one ends.
+        self.bounds = find_segments(cursor, self.counts, [code.coded for code in self.codes])
+        self.offsets = [self.bounds[i : -1 : len(self.codes)] for i in range(len(self.codes))]
         cursor.finish("frame")
-
-    def _find_segments(self, cursor: Cursor) -> tuple[list[AnyArray], list[int]]:
-        """For each code where its segments begin, and their size together."""
-        found = find_segments(cursor, self.counts, [code.coded for code in self.codes])
-        step = len(self.codes)
-        sizes = [int((found[i + 1 :: step] - found[i:-1:step]).sum()) for i in range(step)]
-        return [found[i:-1:step] for i in range(step)], sizes
 
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
@@ -165,15 +160,17 @@ class Decoder:
     def describe(self) -> Description:
         """Sizes and entropies of the index streams."""
         symbols = self._symbols()
+        step = len(self.codes)
+        sizes = [int(np.diff(self.bounds)[i::step].sum()) for i in range(step)]
         parts = Parts()
         parts.add("codebooks", self.codebook_bytes)
         parts.add("tables", sum(code.table_bytes for code in self.codes))
-        parts.add("indices", sum(self.segment_bytes))
+        parts.add("indices", sum(sizes))
         return Description(
             parts=parts.sizes,
             streams=tuple(
                 code.statistics(values, size)
-                for code, values, size in zip(self.codes, symbols, self.segment_bytes, strict=True)
+                for code, values, size in zip(self.codes, symbols, sizes, strict=True)
             ),
             levels=tuple(book.size for book in self.codebooks),
             nonzero=nonzero_by_member(join(symbols), self.members, self.codebooks),

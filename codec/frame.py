@@ -20,6 +20,8 @@ AnyArray = npt.NDArray[Any]
 # A frame of several tensors is decoded whole for any of them, so it stays small.
 MAX_GROUP = 65536
 
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
+
 PARTS = ("indices", "gaps", "tables", "codebooks", "lossless")
 
 
@@ -155,7 +157,7 @@ def numel(members: Sequence[Member]) -> int:
 
 def patterns(array: AnyArray) -> AnyArray:
     """The array's elements as unsigned integers of the same size, without a copy."""
-    return array.view(np.dtype(f"u{array.dtype.itemsize}"))
+    return array.view(_UNSIGNED[array.dtype.itemsize])
 
 
 def part(members: Sequence[Member], count: int) -> Sequence[Member]:

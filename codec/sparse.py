@@ -178,17 +178,14 @@ class Decoder:
         if self.gap_code.lengths.size > self.filler + 1:
             raise CorruptError(f"gap alphabet: more symbols than the filler {self.filler} allows")
         self.total = numel(members)
-        self._find_segments(cursor)
-        cursor.finish("frame")
-
-    def _find_segments(self, cursor: Cursor) -> None:
-        start = cursor.position
         coded = [self.gap_code.coded, *(code.coded for code in self.index_codes)]
+        self.blocks_start = cursor.position
         found = find_blocks(cursor, block_counts(self.total, SPAN), coded)
         self.gap_counts, self.survivor_counts, self.gap_offsets = found[:3]
-        self.index_offsets = found[3:-1]
-        self.index_bytes = [int(size) for size in np.diff(found[3:], axis=0).sum(axis=1)]
-        self.gap_bytes = cursor.position - start - sum(self.index_bytes)
+        # Where the segments of each index begin, and at last where the blocks end.
+        self.bounds = found[3:]
+        self.index_offsets = self.bounds[:-1]
+        cursor.finish("frame")
 
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`, zeros included."""
@@ -249,19 +246,21 @@ class Decoder:
 
     def describe(self) -> Description:
         """Sizes and entropies of the gap and index streams."""
+        index_bytes = [int(size) for size in np.diff(self.bounds, axis=0).sum(axis=1)]
+        gap_bytes = len(self.payload) - self.blocks_start - sum(index_bytes)
         parts = Parts()
         parts.add("codebooks", self.codebook_bytes)
         parts.add("tables", self.table_bytes)
-        parts.add("indices", sum(self.index_bytes))
-        parts.add("gaps", self.gap_bytes)
+        parts.add("indices", sum(index_bytes))
+        parts.add("gaps", gap_bytes)
         return Description(
             parts=parts.sizes,
             streams=(
-                self._stream(self.gap_code, self.gap_offsets, self.gap_counts, self.gap_bytes),
+                self._stream(self.gap_code, self.gap_offsets, self.gap_counts, gap_bytes),
                 *(
                     self._stream(code, offsets, self.survivor_counts, size)
                     for code, offsets, size in zip(
-                        self.index_codes, self.index_offsets, self.index_bytes, strict=True
+                        self.index_codes, self.index_offsets, index_bytes, strict=True
                     )
                 ),
             ),

@@ -146,21 +146,74 @@ class Archive(Mapping[str, AnyArray]):
         CorruptError
             If a checksum or digest does not match, or the coded bytes break the format.
         """
+        if self._jobs == 1 or out.nbytes <= _TASK_BYTES:
+            self._read_alone(name, out)
+        else:
+            self._start([name], {name: out})()
+        return out
+
+    def read_all(self, outs: Mapping[str, AnyArray]) -> None:
+        """Decode several tensors into arrays, side by side where there are threads.
+
+        Parameters
+        ----------
+        outs : mapping from name to array
+            As `read` takes them.
+
+        Raises
+        ------
+        KeyError, ValueError, CorruptError
+            As `read`. Threads may still write to the arrays until the archive is closed.
+        """
+        if self._jobs == 1:
+            for name, out in outs.items():
+                self._read_alone(name, out)
+            return
+        by_frame: dict[int, list[str]] = {}
+        for name in outs:
+            by_frame.setdefault(self._entries[name].frame, []).append(name)
+        for wait in [self._start(names, outs) for names in by_frame.values()]:
+            wait()
+
+    def _start(self, names: Sequence[str], outs: Mapping[str, AnyArray]) -> Callable[[], object]:
+        """Start to decode tensors of one frame; what is returned waits until they are done."""
+        entry, out = self._entries[names[0]], outs[names[0]]
+        if len(names) > 1 or out.nbytes <= _TASK_BYTES:
+            # Small: one thread does it all, and other threads do others.
+            return self._pool().submit(self._read_each, names, outs).result
+        _check_fits(out, entry.info)
+        flat = out.reshape(-1)
+        digests = empty_digests(out.nbytes) if self._check_digests else None
+        with located(file=self.path, tensor=entry.info.name):
+            tasks = self._tasks(entry, lambda i, j: flat[i:j], digests)
+            running = [self._pool().submit(task) for task in tasks]
+
+        def wait() -> None:
+            with located(file=self.path, tensor=entry.info.name):
+                for part in running:
+                    part.result()
+                _compare(digests, entry)
+
+        return wait
+
+    def _read_each(self, names: Sequence[str], outs: Mapping[str, AnyArray]) -> None:
+        for name in names:
+            self._read_alone(name, outs[name])
+
+    def _read_alone(self, name: str, out: AnyArray) -> None:
+        """Decode a tensor in this thread."""
         entry = self._entries[name]
         _check_fits(out, entry.info)
+        digests = empty_digests(out.nbytes) if self._check_digests else None
+        flat = out.reshape(-1)
         with located(file=self.path, tensor=name):
-            digests = empty_digests(out.nbytes) if self._check_digests else None
-            flat = out.reshape(-1)
             if len(self._stored[entry.frame]) > 1:
                 flat[:] = self._from_group(entry)
                 if digests is not None:
                     kernels.write_digests(flat, digests)
-            elif self._jobs == 1:
-                self._open(entry).decode(0, flat.size, flat, digests)
             else:
-                self._decode(entry, lambda i, j: flat[i:j], digests)
+                self._open(entry).decode(0, flat.size, flat, digests)
             _compare(digests, entry)
-        return out
 
     def verify(self, name: str) -> None:
         """Decode a tensor, check its frame's checksum and its own digest, and keep nothing.
@@ -178,28 +231,17 @@ class Archive(Mapping[str, AnyArray]):
             if len(self._stored[entry.frame]) > 1:
                 kernels.write_digests(self._from_group(entry), digests)
             else:
-                self._decode(entry, _Scratch(entry.info.dtype), digests)
+                tasks = self._tasks(entry, _Scratch(entry.info.dtype), digests)
+                self._run(list(tasks))
             _compare(digests, entry)
 
     def _open(self, entry: TensorEntry) -> FrameDecoder:
         return self._container.open_frame(entry.frame)
 
-    def _decode(
-        self, entry: TensorEntry, place: Callable[[int, int], AnyArray], digests: Digests | None
-    ) -> None:
-        """Decode a frame's only tensor task by task into what `place` gives, and digest it."""
-        tasks = list(self._tasks(entry, place, digests))
-        if len(tasks) == 1 or self._jobs == 1:
-            for task in tasks:
-                task()
-            return
-        for done in [self._pool().submit(task) for task in tasks]:
-            done.result()
-
     def _tasks(
         self, entry: TensorEntry, place: Callable[[int, int], AnyArray], digests: Digests | None
     ) -> Iterator[Callable[[], None]]:
-        """What `_decode` does, in parts that threads can do side by side."""
+        """Decode a frame's only tensor into what `place` gives: parts to do in any order."""
         decoder = self._open(entry)
         size, itemsize = entry.info.numel, entry.info.dtype.itemsize
         step = max(decoder.unit, _TASK_BYTES // itemsize)
@@ -207,7 +249,15 @@ class Archive(Mapping[str, AnyArray]):
             stop = min(start + step, size)
             chunks = slice(start * itemsize // CHUNK, max(-(-stop * itemsize // CHUNK), 1))
             own = None if digests is None else digests[chunks]
-            yield partial(_run, decoder, start, stop, place, own)
+            yield partial(_decode_part, decoder, start, stop, place, own)
+
+    def _run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        if len(tasks) == 1 or self._jobs == 1:
+            for task in tasks:
+                task()
+            return
+        for done in [self._pool().submit(task) for task in tasks]:
+            done.result()
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -347,7 +397,7 @@ class _Scratch(threading.local):
         return self._memory[: stop - start]
 
 
-def _run(
+def _decode_part(
     decoder: FrameDecoder,
     start: int,
     stop: int,
