@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec.entropy import StreamStatistics
+from dcz.codec.kernels import Digests
 
 AnyArray = npt.NDArray[Any]
 
 # A frame of several tensors is decoded whole for any of them, so it stays small.
 MAX_GROUP = 65536
+
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 PARTS = ("indices", "gaps", "tables", "codebooks", "lossless")
 
@@ -118,7 +121,7 @@ class FrameDecoder(Protocol):
 
     unit: int
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop of the frame's flat array.
 
         Parameters
@@ -127,6 +130,8 @@ class FrameDecoder(Protocol):
             A multiple of `unit`; a multiple of `unit` or the frame's end.
         out : array[stop - start] of the frame's dtype
             Receives the elements.
+        digests : uint64[digest_count(out.nbytes)], optional
+            Receives the digest of each chunk of `out`; see `kernels.write_digests`.
 
         Raises
         ------
@@ -167,7 +172,7 @@ def numel(members: Sequence[Member]) -> int:
 
 def patterns(array: AnyArray) -> AnyArray:
     """The array's elements as unsigned integers of the same size, without a copy."""
-    return array.view(np.dtype(f"u{array.dtype.itemsize}"))
+    return array.view(_UNSIGNED[array.dtype.itemsize])
 
 
 def part(members: Sequence[Member], count: int) -> Sequence[Member]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
+from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
 from dcz.codec.kernels.weight_arguments import Summary
 
 
@@ -33,7 +34,11 @@ if BACKEND == "c":
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
     )
     from dcz.codec.kernels.native_weights import (
         assign,
@@ -56,7 +61,11 @@ else:
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
     )
     from dcz.codec.kernels.reference_weights import (
         assign,
@@ -74,6 +83,8 @@ else:
 
 __all__ = [
     "BACKEND",
+    "DIGEST_CHUNK",
+    "Digests",
     "Summary",
     "assign",
     "cluster",
@@ -84,13 +95,18 @@ __all__ = [
     "decode_dense",
     "decode_sparse",
     "decoding_table",
+    "digest_count",
     "distinct",
     "encode_segments",
+    "find_blocks",
+    "find_segments",
     "histogram",
     "lloyd",
     "lookup",
     "measure",
+    "read_lengths",
     "split_sparse",
     "summarize",
     "take",
+    "write_digests",
 ]

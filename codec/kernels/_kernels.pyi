@@ -4,7 +4,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# Coding kernels (bind_coding.c).
+# Coding kernels (bind_encoding.c, bind_tables.c, bind_decoding.c).
 
 def count_symbols(symbols: Array, item_size: int, counts: Array, /) -> None: ...
 def split_sparse(
@@ -22,6 +22,13 @@ def code_lengths(counts: Array, limit: int, lengths: Array, /) -> None: ...
 def encode_segments(
     symbols: Array, item_size: int, starts: Array, lengths: Array, offsets: Array, /
 ) -> bytes: ...
+def read_lengths(coded: Any, lengths: Array, /) -> int: ...
+def find_segments(
+    payload: Any, position: int, counts: Array, coded: bytes, found: Array, /
+) -> None: ...
+def find_blocks(
+    payload: Any, position: int, counts: Array, coded: bytes, found: Array, /
+) -> None: ...
 def decoding_table(lengths: Array, table: Array, /) -> None: ...
 def decode_dense(
     payload: Any,
@@ -31,6 +38,7 @@ def decode_dense(
     codebook: Array,
     item_size: int,
     out: Array,
+    digests: Array,
     /,
 ) -> None: ...
 def decode_sparse(
@@ -46,6 +54,7 @@ def decode_sparse(
     item_size: int,
     span: int,
     out: Array,
+    digests: Array,
     /,
 ) -> None: ...
 
