@@ -35,6 +35,15 @@ if BACKEND == "c":
         encode_segments,
         split_sparse,
     )
+    from dcz.codec.kernels.native_planes import (
+        count_bytes,
+        count_pairs,
+        join_planes,
+        pack_bits,
+        pair_symbols,
+        split_pairs,
+        split_planes,
+    )
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -56,6 +65,15 @@ else:
         encode_segments,
         split_sparse,
     )
+    from dcz.codec.kernels.reference_planes import (
+        count_bytes,
+        count_pairs,
+        join_planes,
+        pack_bits,
+        pair_symbols,
+        split_pairs,
+        split_planes,
+    )
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
@@ -74,7 +92,9 @@ __all__ = [
     "assign",
     "cluster",
     "code_lengths",
+    "count_bytes",
     "count_magnitudes",
+    "count_pairs",
     "count_symbols",
     "decode_dense",
     "decode_sparse",
@@ -82,9 +102,14 @@ __all__ = [
     "distinct",
     "encode_segments",
     "histogram",
+    "join_planes",
     "lloyd",
     "lookup",
     "measure",
+    "pack_bits",
+    "pair_symbols",
+    "split_pairs",
+    "split_planes",
     "split_sparse",
     "summarize",
 ]
