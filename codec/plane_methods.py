@@ -18,16 +18,20 @@ import zstandard
 
 from dcz.codec import huffman, kernels
 from dcz.codec.entropy import cross_entropy_bits
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import AnyArray
 from dcz.codec.huffman import Lengths
-from dcz.codec.segments import as_offsets, corrupt, identity, skip_segment, takes_bits
+from dcz.codec.segments import as_offsets, find_segments, identity, takes_bits
 from dcz.codec.varint import Cursor, encode_varint
 
 RAW, CONSTANT, HUFFMAN, ZSTANDARD, LOW_BITS, JOINED = range(6)
 
 ZSTANDARD_LEVEL = 3
+# Looks for matches alone and leaves all other bytes as they are.
+MATCHING_LEVEL = -10
 SAMPLE = 1 << 14
+# A plane is tried in full if its sample's matches leave less than so many eighths of it.
+REPEATED = 6
 # A plane that loses less than this share to a code stays raw, which is read in no time.
 WORTHWHILE = 256
 # Codes of pairs: tables of 2^12 entries still fit the nearest cache.
@@ -112,7 +116,7 @@ def _draft(plane: AnyArray, counts: AnyArray) -> _Draft:
         size = _coded_size(counts, lengths)
         if size < plane.size - plane.size // WORTHWHILE:
             best = _Draft(HUFFMAN, size, b"", lengths)
-    if _repeats(plane, best.size):
+    if _repeats(plane):
         packed = _compress(plane)
         if len(packed) < best.size:
             best = _Draft(ZSTANDARD, len(packed), packed)
@@ -130,28 +134,29 @@ def _coded_size(counts: AnyArray, lengths: Lengths) -> int:
     return huffman.table_size(lengths) + bits // 8 + SEGMENT_OVERHEAD
 
 
-def _repeats(plane: AnyArray, size: int) -> bool:
-    """Whether zstandard leaves less of a sample than the best method so far of the plane."""
+def _repeats(plane: AnyArray) -> bool:
+    """Whether a sample of the plane holds repetitions, or all of it may: it is small."""
     if plane.size <= SAMPLE:
         return True
     half = SAMPLE // 2
     middle = plane.size // 2
     sample = np.concatenate([plane[:half], plane[middle : middle + half]])
-    return len(_compress(sample)) * plane.size < size * sample.size
+    return len(_compressors.matching.compress(sample.data)) < REPEATED * sample.size // 8
 
 
-class _Compressor(threading.local):
-    """Zstandard's working memory, one for each thread."""
+class _Compressors(threading.local):
+    """Zstandard's working memory, for each thread."""
 
     def __init__(self) -> None:
-        self.zstandard = zstandard.ZstdCompressor(level=ZSTANDARD_LEVEL)
+        self.full = zstandard.ZstdCompressor(level=ZSTANDARD_LEVEL)
+        self.matching = zstandard.ZstdCompressor(level=MATCHING_LEVEL)
 
 
-_compressor = _Compressor()
+_compressors = _Compressors()
 
 
 def _compress(plane: AnyArray) -> bytes:
-    return _compressor.zstandard.compress(plane.data)
+    return _compressors.full.compress(plane.data)
 
 
 def repetition(array: AnyArray) -> float:
@@ -164,7 +169,7 @@ def _write(plane: AnyArray, counts: AnyArray, draft: _Draft) -> EncodedPlane:
     method = bytes([draft.method])
     if draft.method in (RAW, CONSTANT):
         return EncodedPlane((method, draft.data), "", counts)
-    data = [draft.data]
+    data: list[Buffer] = [draft.data]
     if draft.lengths is not None:
         data = _encode_huffman(plane, draft.lengths)
     size = encode_varint(sum(map(len, data)))
@@ -301,10 +306,10 @@ def decode_symbols(plane: CodedPlane, values: AnyArray) -> AnyArray:
     lengths = huffman.decode_table(cursor, "plane")
     if lengths.size > values.size:
         raise CorruptError(f"plane alphabet: {lengths.size} symbols, at most {values.size} fit")
-    offset = skip_segment(cursor, plane.symbols, coded=takes_bits(lengths), what="plane segment")
+    counts = as_offsets((plane.symbols,))
+    offsets = find_segments(cursor, counts, [takes_bits(lengths)])[:1]
     cursor.finish("plane")
     out = np.empty(plane.symbols, values.dtype)
-    offsets, counts = as_offsets((offset,)), as_offsets((plane.symbols,))
     with corrupt("plane"):
         kernels.decode_dense(plane.data, offsets, counts, lengths, values, out)
     return out
@@ -327,9 +332,9 @@ def _decode_zstandard(plane: CodedPlane) -> bytes:
 def count_planes(planes: list[CodedPlane]) -> list[EncodedPlane]:
     """The planes with their symbols counted, as `encode_planes` gives them."""
     counted = []
-    decoded = decode_planes(planes)
+    decoded = [np.frombuffer(plane, np.uint8) for plane in decode_planes(planes)]
     for number, plane in enumerate(planes):
-        symbols = np.broadcast_to(np.frombuffer(decoded[number], np.uint8), plane.symbols)
+        symbols: AnyArray = np.broadcast_to(decoded[number], plane.symbols)
         stream, alphabet = "", 256
         if plane.method == LOW_BITS:
             stream, alphabet = f"-low-{plane.parameter}", 1 << plane.parameter
@@ -337,8 +342,7 @@ def count_planes(planes: list[CodedPlane]) -> list[EncodedPlane]:
         elif plane.method == JOINED:
             low_bits = planes[number - 1].parameter
             stream, alphabet = f"-joined-{8 - low_bits}", 256 << 8 - low_bits
-            below = np.frombuffer(decoded[number - 1], np.uint8)
-            symbols = kernels.pair_symbols(below, symbols, low_bits, 0)
+            symbols = kernels.pair_symbols(decoded[number - 1], symbols, low_bits, 0)
         counts = kernels.count_symbols(symbols, alphabet)
         counted.append(EncodedPlane((bytes(plane.size),), stream, counts))
     return counted

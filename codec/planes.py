@@ -19,6 +19,7 @@ from dcz.codec.errors import CorruptError
 from dcz.codec.frame import (
     AnyArray,
     Description,
+    Digests,
     Frame,
     Member,
     Parts,
@@ -56,18 +57,26 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     rotated = flat.dtype in _UPPER_BITS
     payload = bytearray([ROTATED if rotated else PLAIN])
     statistics = _PlaneStatistics()
+    zeros = not rotated
     for start in range(0, flat.size, CHUNK):
         planes = kernels.split_planes(flat[start : start + CHUNK], rotated=rotated)
         coded = encode_planes(planes, _UPPER_BITS.get(flat.dtype, 0))
+        zeros = zeros or _may_hold_zeros(coded[-1])
         statistics.add(coded)
         for plane in coded:
             for piece in plane.pieces:
                 payload.extend(piece)
     parts = Parts()
     parts.add("lossless", len(payload))
-    nonzero = tuple(count_nonzero(array) for array in arrays)
+    nonzero = tuple(count_nonzero(array) if zeros else array.size for array in arrays)
     description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), nonzero)
     return Frame(CODER, payload, description)
+
+
+def _may_hold_zeros(exponents: EncodedPlane) -> bool:
+    """Whether any element of a rotated chunk has the exponent of zero."""
+    counts = exponents.counts
+    return bool(counts[: counts.size // 256].any())
 
 
 class Decoder:
@@ -81,7 +90,9 @@ class Decoder:
         self.size = len(payload)
         itemsize = members[0].dtype.itemsize
         transform = cursor.byte("plane transform")
-        if transform not in (PLAIN, ROTATED) or (transform == ROTATED and itemsize not in (2, 4, 8)):
+        if transform not in (PLAIN, ROTATED) or (
+            transform == ROTATED and itemsize not in (2, 4, 8)
+        ):
             raise CorruptError(f"plane transform {transform} is unknown")
         self.rotated = transform == ROTATED
         total = numel(members)
@@ -91,12 +102,14 @@ class Decoder:
         ]
         cursor.finish("frame")
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
         for number in range(start // CHUNK, -(-stop // CHUNK)):
             first = number * CHUNK
             chunk = out[first - start : min(first + CHUNK, stop) - start]
             kernels.join_planes(decode_planes(self.chunks[number]), chunk, rotated=self.rotated)
+        if digests is not None:
+            kernels.write_digests(out, digests)
 
     def describe(self) -> Description:
         """Sizes and order-0 entropies of the planes."""

@@ -67,7 +67,9 @@ def test_planes_are_the_bytes(kernels: ModuleType, size: int, rotated: bool) -> 
         raw = noise(size * itemsize)
         elements = raw.view(f"V{itemsize}" if itemsize == 16 else f"u{itemsize}")
         cut = kernels.split_planes(elements, rotated=rotated)
-        words = [int.from_bytes(raw[i : i + itemsize], "little") for i in range(0, raw.size, itemsize)]
+        words = [
+            int.from_bytes(raw[i : i + itemsize], "little") for i in range(0, raw.size, itemsize)
+        ]
         if rotated:
             bits = 8 * itemsize
             words = [(word << 1 | word >> (bits - 1)) % 2**bits for word in words]
@@ -95,7 +97,9 @@ def test_one_byte_stands_for_a_plane(kernels: ModuleType, size: int) -> None:
 def test_pairs_of_planes(kernels: ModuleType, size: int, low_bits: int) -> None:
     low, high = noise(size, 1), noise(size, 2) // 2 + 60
     symbols = kernels.pair_symbols(low, high, low_bits, 60)
-    plain = [(int(h) - 60) << 8 - low_bits | int(b) >> low_bits for b, h in zip(low, high, strict=True)]
+    plain = [
+        (int(h) - 60) << 8 - low_bits | int(b) >> low_bits for b, h in zip(low, high, strict=True)
+    ]
     assert symbols.tolist() == plain
     counts = kernels.count_pairs(low, high, low_bits)
     shifted = symbols.astype(np.int64) + (60 << 8 - low_bits)
@@ -154,7 +158,9 @@ def test_kernels_refuse_what_does_not_fit(kernels: ModuleType) -> None:
 def test_any_bits_of_any_dtype(dtype: np.dtype[Any], data: st.DataObject) -> None:
     if dtype == np.bool_:
         return
-    few = data.draw(st.lists(st.binary(min_size=dtype.itemsize, max_size=dtype.itemsize), min_size=1))
+    few = data.draw(
+        st.lists(st.binary(min_size=dtype.itemsize, max_size=dtype.itemsize), min_size=1)
+    )
     size = data.draw(st.sampled_from([1, 2, 17, 300, 5000]))
     seed = data.draw(st.integers(0, 2**32))
     words = np.frombuffer(b"".join(few), np.uint8).reshape(-1, dtype.itemsize)
@@ -183,7 +189,10 @@ def test_weights_are_coded_in_pairs_and_below_the_entropy_of_bytes(dtype: type) 
     frame = round_trip(array)
     if dtype is np.float16:
         return
-    assert all(chunk[-2:] == [plane_methods.LOW_BITS, plane_methods.JOINED] for chunk in methods(frame, array))
+    assert all(
+        chunk[-2:] == [plane_methods.LOW_BITS, plane_methods.JOINED]
+        for chunk in methods(frame, array)
+    )
     size = np.dtype(dtype).itemsize
     number = array.view(f"u{size}")
     words = (number << 1 | number >> (8 * size - 1)).view(np.uint8).reshape(-1, size)
@@ -198,7 +207,9 @@ def test_weights_are_coded_in_pairs_and_below_the_entropy_of_bytes(dtype: type) 
 @pytest.mark.parametrize("narrow", [np.float16, ml_dtypes.bfloat16, np.float32, np.int16, np.int8])
 @pytest.mark.parametrize("wide", [np.float32, np.float64])
 def test_widened_tensors_take_little_more_than_narrow_ones(narrow: type, wide: type) -> None:
-    values = np.random.default_rng(2).normal(0, 300 if np.dtype(narrow).kind == "i" else 0.02, 200_000)
+    values = np.random.default_rng(2).normal(
+        0, 300 if np.dtype(narrow).kind == "i" else 0.02, 200_000
+    )
     array = values.clip(-127, 127).astype(narrow)
     widened = array.astype(wide)
     assert np.array_equal(widened.astype(narrow), array)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
+from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
 from dcz.codec.kernels.weight_arguments import Summary
 
 
@@ -33,7 +34,11 @@ if BACKEND == "c":
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
     )
     from dcz.codec.kernels.native_planes import (
         count_bytes,
@@ -47,6 +52,7 @@ if BACKEND == "c":
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -54,6 +60,7 @@ if BACKEND == "c":
         lookup,
         measure,
         summarize,
+        take,
     )
 else:
     from dcz.codec.kernels.reference_coding import (
@@ -63,7 +70,11 @@ else:
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
     )
     from dcz.codec.kernels.reference_planes import (
         count_bytes,
@@ -77,6 +88,7 @@ else:
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -84,23 +96,30 @@ else:
         lookup,
         measure,
         summarize,
+        take,
     )
 
 __all__ = [
     "BACKEND",
+    "DIGEST_CHUNK",
+    "Digests",
     "Summary",
     "assign",
     "cluster",
     "code_lengths",
     "count_bytes",
+    "count_cells",
     "count_magnitudes",
     "count_pairs",
     "count_symbols",
     "decode_dense",
     "decode_sparse",
     "decoding_table",
+    "digest_count",
     "distinct",
     "encode_segments",
+    "find_blocks",
+    "find_segments",
     "histogram",
     "join_planes",
     "lloyd",
@@ -108,8 +127,11 @@ __all__ = [
     "measure",
     "pack_bits",
     "pair_symbols",
+    "read_lengths",
     "split_pairs",
     "split_planes",
     "split_sparse",
     "summarize",
+    "take",
+    "write_digests",
 ]

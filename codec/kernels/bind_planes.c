@@ -2,20 +2,12 @@
  * caller's (native_planes.py makes them with NumPy). */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <string.h>
-
+#include "bind_arguments.h"
 #include "planes.h"
-
-static int refuse(const char *cause)
-{
-    PyErr_SetString(PyExc_ValueError, cause);
-    return 0;
-}
 
 static PyObject *finish(int done, Py_buffer *buffers, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (buffers[i].obj) PyBuffer_Release(&buffers[i]);
+    release(buffers, count);
     return done ? Py_NewRef(Py_None) : NULL;
 }
 

@@ -177,20 +177,6 @@ void dcz_count_bytes(const uint8_t *bytes, size_t count, int64_t counts[256])
         counts[b] = (int64_t)side[0][b] + side[1][b] + side[2][b] + side[3][b];
 }
 
-void dcz_count_pairs(const uint8_t *low, const uint8_t *high, size_t count, uint32_t low_bits,
-                     uint32_t *scratch, int64_t *counts)
-{
-    const size_t alphabet = (size_t)256 << (8 - low_bits);
-    memset(scratch, 0, 4 * alphabet * sizeof *scratch);
-    for (size_t i = 0; i < count; i++) {
-        size_t symbol = (size_t)high[i] << (8 - low_bits) | low[i] >> low_bits;
-        scratch[(i & 3) * alphabet + symbol]++;
-    }
-    for (size_t s = 0; s < alphabet; s++)
-        counts[s] = (int64_t)scratch[s] + scratch[alphabet + s] + scratch[2 * alphabet + s]
-                    + scratch[3 * alphabet + s];
-}
-
 /* ---- pairs of planes ---- */
 
 DCZ_FOR_NEWER_PROCESSORS
@@ -201,7 +187,27 @@ void dcz_pair_symbols(const uint8_t *restrict low, const uint8_t *restrict high,
         symbols[i] = (uint16_t)((uint32_t)(high[i] - base) << (8 - low_bits) | low[i] >> low_bits);
 }
 
-/* Eight bytes, the first lowest. */
+/* Symbols are made a block at a time, by vector instructions, and counted in four histograms. */
+void dcz_count_pairs(const uint8_t *low, const uint8_t *high, size_t count, uint32_t low_bits,
+                     uint32_t *scratch, int64_t *counts)
+{
+    const size_t alphabet = (size_t)256 << (8 - low_bits);
+    uint32_t *side[4];
+    uint16_t symbols[BLOCK];
+    for (size_t k = 0; k < 4; k++) side[k] = scratch + k * alphabet;
+    memset(scratch, 0, 4 * alphabet * sizeof *scratch);
+    for (size_t begin = 0; begin < count; begin += BLOCK) {
+        size_t length = count - begin < BLOCK ? count - begin : BLOCK, i = 0;
+        dcz_pair_symbols(low + begin, high + begin, length, low_bits, 0, symbols);
+        for (; i + 4 <= length; i += 4)
+            for (size_t k = 0; k < 4; k++) side[k][symbols[i + k]]++;
+        for (; i < length; i++) side[0][symbols[i]]++;
+    }
+    for (size_t s = 0; s < alphabet; s++)
+        counts[s] = (int64_t)side[0][s] + side[1][s] + side[2][s] + side[3][s];
+}
+
+/* Up to eight bytes, the first lowest. */
 static DCZ_ALWAYS_INLINE uint64_t load_bytes(const uint8_t *at, size_t size)
 {
     uint64_t word = 0;
