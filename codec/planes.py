@@ -19,7 +19,6 @@ from dcz.codec.errors import CorruptError
 from dcz.codec.frame import (
     AnyArray,
     Description,
-    Digests,
     Frame,
     Member,
     Parts,
@@ -27,6 +26,7 @@ from dcz.codec.frame import (
     numel,
     split,
 )
+from dcz.codec.kernels import Digests
 from dcz.codec.plane_methods import (
     EncodedPlane,
     count_planes,

@@ -110,8 +110,7 @@ def pair_symbols(low: Bytes, high: Bytes, low_bits: int, base: int) -> Pairs:
     low, high = plane_array(low), plane_array(high)
     check_size(high, low.size)
     upper = (high - np.uint8(base)).astype(np.uint16) << (8 - low_bits)
-    symbols: Pairs = upper | low >> low_bits
-    return symbols
+    return (upper | low >> low_bits).astype(np.uint16)
 
 
 def pack_bits(plane: Bytes, bits: int) -> Bytes:
