@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from dcz.codec import dense, planes, sparse, stored
 from dcz.codec.codebook import moments_of, nonzero_of
+from dcz.codec.entropy import log2
 from dcz.codec.errors import VersionError
-from dcz.codec.frame import AnyArray, Frame, FrameDecoder, Member, SharedTensor
+from dcz.codec.frame import (
+    AnyArray,
+    Frame,
+    FrameDecoder,
+    Member,
+    SharedTensor,
+    is_floating,
+    patterns,
+)
 
 PADDING = 64
+VARIED_SAMPLE = 1 << 15
+# A codebook is worth the time to find it if it saves at least this part of the planes' bytes.
+WORTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,33 @@ def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:
 
 def encode_lossless(arrays: Sequence[AnyArray]) -> Frame:
     """Code flat arrays of one dtype bit for bit: by byte planes, or stored if that is smaller."""
-    return smallest([stored.encode(arrays), planes.encode(arrays)])
+    frame = planes.encode(arrays)
+    if len(frame.payload) < sum(array.nbytes for array in arrays):
+        return frame
+    return stored.encode(arrays)
+
+
+def is_too_varied(array: AnyArray) -> bool:
+    """Whether a large tensor of 16-bit floats has too many values for a codebook to be worth it.
+
+    Told from a sample: a codebook holds the sample's values at least, and its indices take their
+    joint entropy; byte planes take the entropies of the bytes.
+    """
+    if not is_floating(array.dtype) or array.dtype.itemsize != 2 or array.size < VARIED_SAMPLE:
+        return False
+    words = patterns(array[:VARIED_SAMPLE])
+    counts = np.bincount(words << 1 | words >> 15, minlength=1 << 16)
+    bytewise = counts.reshape(256, 256)
+    apart = _entropy(bytewise.sum(axis=0)) + _entropy(bytewise.sum(axis=1))
+    codebook = 16 * int(np.count_nonzero(counts)) * VARIED_SAMPLE // array.size
+    return WORTH * (_entropy(counts) + codebook) >= (WORTH - 1) * apart
+
+
+def _entropy(counts: AnyArray) -> int:
+    """Order-0 entropy in whole bits, equal on every machine."""
+    used = counts[counts > 0]
+    bits = used * (log2(used.sum()) - log2(used))
+    return int(np.rint(64 * bits).astype(np.int64).sum()) // 64
 
 
 def smallest(frames: Sequence[Frame]) -> Frame:

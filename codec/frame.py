@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +22,9 @@ AnyArray = npt.NDArray[Any]
 # A frame of several tensors is decoded whole for any of them, so it stays small.
 MAX_GROUP = 65536
 
+# Dtypes whose only zeros are a word without bits and one with nothing but the sign.
+_SIGNED_ZEROS = {np.dtype(t) for t in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)}
+_PIECE = 1 << 16
 _UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 PARTS = ("indices", "gaps", "tables", "codebooks", "lossless")
@@ -99,14 +103,14 @@ class Frame:
     ----------
     coder : int
         Which coder reads the payload, a key of `coders.CODERS`.
-    payload : bytes
+    payload : bytes or bytearray
         The coded bytes.
     description : Description
         The same that a decoder of the payload gives.
     """
 
     coder: int
-    payload: bytes
+    payload: bytes | bytearray
     description: Description
 
 
@@ -188,6 +192,11 @@ def split(flat: AnyArray, members: Sequence[Member]) -> list[AnyArray]:
 
 def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     """How many elements are not zero; given `counts`, how often each value occurs."""
+    if counts is None and values.dtype in _SIGNED_ZEROS:
+        words = patterns(values)
+        pieces = (words[i : i + _PIECE] for i in range(0, words.size, _PIECE))
+        # Without its sign a zero has no bits.
+        return sum(int(np.count_nonzero(piece << 1)) for piece in pieces)
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
         nonzero = values != 0
     return int(np.count_nonzero(nonzero) if counts is None else np.sum(counts[nonzero]))

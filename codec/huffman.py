@@ -71,6 +71,16 @@ def encode_table(lengths: Lengths) -> bytes:
     return size + np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
 
 
+def table_size(lengths: Lengths) -> int:
+    """Bytes that `encode_table` takes, or one more, without writing them."""
+    first = first_guess(lengths.size)
+    steps = lengths[1:].astype(np.int8) - lengths[:-1].astype(np.int8)
+    same, up, down = (int(np.count_nonzero(steps == step)) for step in (0, 1, -1))
+    jumps = steps.size - same - up - down + (int(lengths[0]) != first)
+    bits = same + 2 * up + 3 * down + LONGEST_WORD * jumps + 1
+    return 2 + -(-bits // 8)
+
+
 def decode_table(cursor: Cursor, what: str) -> Lengths:
     """Read a table written by `encode_table`. Raises CorruptError unless the code is complete."""
     alphabet = cursor.varint(f"{what} alphabet", low=1, high=MAX_ALPHABET)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import coders, kernels, planes, share
+from dcz.codec import coders, kernels, plane_methods, share
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
@@ -19,6 +19,7 @@ from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
 FEW_VALUES = 4096
 SMALL = 4096
 FRAME_COST = 9
+HEAVY_CODEBOOK = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _encode_shared(
     array: AnyArray, values: Weights, shared: SharedTensor, energy: float
 ) -> EncodedTensor:
     frame = coders.encode_shared([shared])
-    lossless = _smaller_lossless(array, frame)
+    lossless = _smaller_lossless(array, shared, frame)
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
     error = share.squared_error(values, shared)
@@ -124,24 +125,32 @@ def _encode_survivors(
 
 def _encode_exact(array: AnyArray, energy: float, few: SharedTensor | None = None) -> EncodedTensor:
     """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
-    few = few if few is not None else share.already_shared(array, FEW_VALUES)
+    lossless = None
     if few is None:
-        frame = coders.encode_lossless([array]) if array.size > SMALL else None
-        return EncodedTensor(frame, None, array, True, 0.0, energy)
+        lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
+        few = share.already_shared(array, FEW_VALUES) if lossless is None else None
+    if few is None:
+        if lossless is None and array.size > SMALL:
+            lossless = coders.encode_lossless([array])
+        return EncodedTensor(lossless, None, array, True, 0.0, energy)
     frame = coders.encode_shared([few])
-    lossless = _smaller_lossless(array, frame)
+    lossless = _smaller_lossless(array, few, frame)
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
     return EncodedTensor(frame, few, array, True, 0.0, energy)
 
 
-def _smaller_lossless(array: AnyArray, shared: Frame) -> Frame | None:
-    """The tensor without loss if that is smaller; a large one only if it repeats itself."""
-    most = len(shared.payload) / max(array.nbytes, 1)
-    if array.size > SMALL and planes.repetition(array) > most:
+def _smaller_lossless(array: AnyArray, few: SharedTensor, shared: Frame) -> Frame | None:
+    """The tensor without loss if that is smaller; a large one only if it may be.
+
+    It may where the codebook is much of the frame, or where the tensor repeats itself.
+    """
+    size = len(shared.payload)
+    heavy = HEAVY_CODEBOOK * few.codebook.nbytes > size
+    if array.size > SMALL and not heavy and plane_methods.repetition(array) * array.nbytes > size:
         return None
     frame = coders.encode_lossless([array])
-    return frame if len(frame.payload) < len(shared.payload) else None
+    return frame if len(frame.payload) < size else None
 
 
 def merge(tensors: Sequence[EncodedTensor]) -> list[tuple[Frame, Sequence[EncodedTensor]]]:

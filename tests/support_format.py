@@ -353,14 +353,46 @@ def decode_planes(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     out = bytearray(total * size)
     for start in range(0, total, 2**18):
         n = min(2**18, total - start)
-        for byte in range(size):
-            out[start * size + byte : (start + n) * size : size] = _plane(cursor, n)
+        for byte, plane in enumerate(_chunk(cursor, size, n)):
+            out[start * size + byte : (start + n) * size : size] = plane
     if transform == 1:
         for i in range(0, len(out), size):
             word = int.from_bytes(out[i : i + size], "little")
             word = word >> 1 | (word & 1) << (8 * size - 1)
             out[i : i + size] = word.to_bytes(size, "little")
     return bytes(out)
+
+
+def _chunk(cursor: Reader, size: int, n: int) -> list[bytes]:
+    planes: list[bytes] = []
+    while len(planes) < size:
+        if cursor.data[cursor.at : cursor.at + 1] == b"\4":
+            need(len(planes) < size - 1, "no plane follows")
+            planes += _pair(cursor, n)
+        else:
+            planes.append(_plane(cursor, n))
+    return planes
+
+
+def _pair(cursor: Reader, n: int) -> list[bytes]:
+    cursor.u8()
+    low_bits = cursor.u8()
+    need(1 <= low_bits <= 7, "low bits")
+    packed = int.from_bytes(cursor.take((n * low_bits + 7) // 8), "little")
+    need(packed >> n * low_bits == 0, "padding")
+    need(cursor.u8() == 5, "joined plane")
+    base = cursor.u8()
+    inner = Reader(cursor.take(cursor.varint(1, 2 * n)))
+    lengths = code_table(inner)
+    need(len(lengths) <= (256 - base) << (8 - low_bits), "joined alphabet")
+    symbols = segment(inner, n, lengths)
+    inner.end()
+    low = bytearray()
+    for symbol in symbols:
+        upper = symbol & (1 << (8 - low_bits)) - 1
+        low.append(upper << low_bits | packed & (1 << low_bits) - 1)
+        packed >>= low_bits
+    return [bytes(low), bytes(base + (symbol >> (8 - low_bits)) for symbol in symbols)]
 
 
 def _plane(cursor: Reader, n: int) -> bytes:

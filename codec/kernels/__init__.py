@@ -40,6 +40,15 @@ if BACKEND == "c":
         split_sparse,
         write_digests,
     )
+    from dcz.codec.kernels.native_planes import (
+        count_bytes,
+        count_pairs,
+        join_planes,
+        pack_bits,
+        pair_symbols,
+        split_pairs,
+        split_planes,
+    )
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -67,6 +76,15 @@ else:
         split_sparse,
         write_digests,
     )
+    from dcz.codec.kernels.reference_planes import (
+        count_bytes,
+        count_pairs,
+        join_planes,
+        pack_bits,
+        pair_symbols,
+        split_pairs,
+        split_planes,
+    )
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
@@ -89,8 +107,10 @@ __all__ = [
     "assign",
     "cluster",
     "code_lengths",
+    "count_bytes",
     "count_cells",
     "count_magnitudes",
+    "count_pairs",
     "count_symbols",
     "decode_dense",
     "decode_sparse",
@@ -101,10 +121,15 @@ __all__ = [
     "find_blocks",
     "find_segments",
     "histogram",
+    "join_planes",
     "lloyd",
     "lookup",
     "measure",
+    "pack_bits",
+    "pair_symbols",
     "read_lengths",
+    "split_pairs",
+    "split_planes",
     "split_sparse",
     "summarize",
     "take",

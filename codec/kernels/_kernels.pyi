@@ -1,8 +1,10 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Buffer = bytes | memoryview | Array
 
 # Coding kernels (bind_encoding.c, bind_tables.c, bind_decoding.c).
 
@@ -56,6 +58,18 @@ def decode_sparse(
     out: Array,
     digests: Array,
     /,
+) -> None: ...
+
+# Byte planes (bind_planes.c).
+
+def split_planes(elements: Array, item_size: int, rotated: bool, planes: Array, /) -> None: ...
+def join_planes(planes: Sequence[Buffer], rotated: bool, out: Array, /) -> None: ...
+def count_bytes(plane: Array, counts: Array, /) -> None: ...
+def count_pairs(low: Array, high: Array, low_bits: int, counts: Array, /) -> None: ...
+def pair_symbols(low: Array, high: Array, low_bits: int, base: int, symbols: Array, /) -> None: ...
+def pack_bits(plane: Array, bits: int, packed: Array, /) -> None: ...
+def split_pairs(
+    pairs: Array, packed: Buffer, low_bits: int, low: Array, high: Array, /
 ) -> None: ...
 
 # Weight kernels (bind_weights.c, bind_levels.c). Results are written to the last arrays.

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import dcz
@@ -79,6 +80,16 @@ def byte_planes() -> Tensors:
         "norm": generator.normal(1.0, 0.1, 400).astype(np.float32),
         "periodic": np.tile(generator.normal(size=97), 30),
         "complex": generator.normal(size=20) + 0j,
+    }
+
+
+@case()
+def joined_planes() -> Tensors:
+    generator = random(12)
+    return {
+        "brain": generator.normal(size=900).astype(ml_dtypes.bfloat16),
+        "single": generator.normal(size=500).astype(np.float32),
+        "double": generator.normal(size=90),
     }
 
 
