@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dcz.codec import dense, planes, sparse, stored
+from dcz.codec import classes, dense, planes, sparse, stored
 from dcz.codec.codebook import nonzero_of
 from dcz.codec.errors import VersionError
 from dcz.codec.frame import AnyArray, Frame, FrameDecoder, Member, SharedTensor
@@ -37,6 +37,7 @@ CODERS: dict[int, Coder] = {
     planes.CODER: Coder("lossless", 1, planes.Decoder),
     dense.CODER: Coder("huffman-dense", 1, dense.Decoder),
     sparse.CODER: Coder("huffman-sparse", 1, sparse.Decoder),
+    classes.CODER: Coder("huffman-classes", 1, classes.Decoder),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
+from dcz.codec.kernels.reference_runs import CLASS_LIMIT, Bins, ClassCode
 from dcz.codec.kernels.weight_arguments import Summary
 
 
@@ -35,6 +36,7 @@ if BACKEND == "c":
         encode_segments,
         split_sparse,
     )
+    from dcz.codec.kernels.native_runs import count_runs, decode_runs, find_bins, map_runs
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -56,6 +58,7 @@ else:
         encode_segments,
         split_sparse,
     )
+    from dcz.codec.kernels.reference_runs import count_runs, decode_runs, find_bins, map_runs
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
@@ -70,20 +73,27 @@ else:
 
 __all__ = [
     "BACKEND",
+    "CLASS_LIMIT",
+    "Bins",
+    "ClassCode",
     "Summary",
     "assign",
     "cluster",
     "code_lengths",
     "count_magnitudes",
+    "count_runs",
     "count_symbols",
     "decode_dense",
+    "decode_runs",
     "decode_sparse",
     "decoding_table",
     "distinct",
     "encode_segments",
+    "find_bins",
     "histogram",
     "lloyd",
     "lookup",
+    "map_runs",
     "measure",
     "split_sparse",
     "summarize",
