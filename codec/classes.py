@@ -38,6 +38,7 @@ from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 4
 VALUES, GRID = 0, 1
+PAIRS, BITMAP = 1, 2
 MOST_PAIRED_LEVELS = 64
 # Longer codes would gain little, and their table would leave the nearest cache.
 PAIR_LENGTH_LIMIT = 14
@@ -46,71 +47,87 @@ SEGMENT_BYTES = 20
 
 @dataclass(frozen=True, slots=True)
 class ClassTable:
-    """The code of a class, for indices from `first` on, one by one or in pairs.
+    """The code of a class, for single indices or for pairs.
 
     Attributes
     ----------
-    first : int
-        The lowest index that the class uses.
-    levels : int
-        How many indices from there on have symbols.
+    used : int64[n]
+        The indices that have symbols, ascending.
     width : int
-        Indices in a symbol, 1 or 2; of a pair, the first one counts `levels` times as much.
-    lengths : uint8[levels**width]
+        Indices in a symbol, 1 or 2; a pair of the i-th and the j-th is symbol i * n + j.
+    lengths : uint8[n**width]
         Code lengths, in bits.
     """
 
-    first: int
-    levels: int
+    used: Offsets
     width: int
     lengths: Lengths
 
     def encode(self) -> bytes:
         """The table as a frame holds it."""
-        head = bytes([self.width]) + encode_varint(self.first)
-        return head + huffman.encode_table(self.lengths)
+        first, span = int(self.used[0]), int(self.used[-1] - self.used[0]) + 1
+        full = self.used.size == span
+        bits = np.zeros(span, np.uint8)
+        bits[self.used - first] = 1
+        return (
+            bytes([(self.width == 2) * PAIRS + (not full) * BITMAP])
+            + encode_varint(first)
+            + encode_varint(span)
+            + (b"" if full else np.packbits(bits, bitorder="little").tobytes())
+            + huffman.encode_table(self.lengths)
+        )
 
     @classmethod
     def decode(cls, cursor: Cursor, levels: int) -> ClassTable:
         """Read a table for a codebook of so many levels. Raises CorruptError."""
-        width = cursor.byte("index width")
-        if width not in (1, 2):
-            raise CorruptError(f"index width: {width} is neither 1 nor 2")
+        flags = cursor.byte("table flags")
+        if flags > PAIRS | BITMAP:
+            raise CorruptError(f"table flags: {flags} is over {PAIRS | BITMAP}")
         first = cursor.varint("first index", high=levels - 1)
+        span = cursor.varint("span of indices", low=1, high=levels - first)
+        used = first + (_read_bitmap(cursor, span) if flags & BITMAP else np.arange(span))
         lengths = huffman.decode_table(cursor, "index")
-        own = lengths.size if width == 1 else int(np.rint(np.sqrt(lengths.size)))
-        if own**width != lengths.size:
-            raise CorruptError(f"index alphabet: {lengths.size} is not a square")
-        if first + own > levels:
-            raise CorruptError(f"index {first + own - 1} in a codebook of {levels} levels")
-        return cls(first, own, width, lengths)
+        width = 2 if flags & PAIRS else 1
+        if lengths.size != used.size**width:
+            raise CorruptError(f"index alphabet: {lengths.size} symbols for {used.size} indices")
+        return cls(used, width, lengths)
 
     def symbols(self, indices: AnyArray) -> AnyArray:
-        """Symbols of the class's indices; an odd one out gets `first` for its mate."""
-        own = indices.astype(np.uint16) - np.uint16(self.first)
+        """Symbols of the class's indices; an odd one out gets the first for its mate."""
+        ranks = np.zeros(int(self.used[-1]) + 1, np.uint16)
+        ranks[self.used] = np.arange(self.used.size)
+        own = ranks[indices]
         if self.width == 1:
             return own
         if own.size % 2:
             own = np.append(own, np.uint16(0))
-        return own[0::2] * np.uint16(self.levels) + own[1::2]
+        return own[0::2] * np.uint16(self.used.size) + own[1::2]
 
-    def index_counts(self, counts: Offsets, padding: int) -> Offsets:
-        """How often each of the class's indices occurs, by the counts of symbols."""
+    def add_counts(self, counts: Offsets, padding: int, total: Offsets) -> None:
+        """Add to `total` how often each index occurs, by the counts of symbols."""
         if self.width == 1:
-            return counts
-        pairs = counts.reshape(self.levels, self.levels)
-        single = np.sum(pairs, axis=0) + np.sum(pairs, axis=1)
-        single[0] -= padding
-        return np.asarray(single)
+            total[self.used] += counts
+            return
+        pairs = counts.reshape(self.used.size, self.used.size)
+        total[self.used] += np.sum(pairs, axis=0) + np.sum(pairs, axis=1)
+        total[self.used[0]] -= padding
 
     def code(self, codebook: AnyArray) -> kernels.ClassCode:
         """The code with the values of its symbols."""
-        values = codebook[self.first : self.first + self.levels]
+        values = codebook[self.used]
         if self.width == 2:
-            pairs = np.empty((self.levels, self.levels, 2), values.dtype)
+            pairs = np.empty((values.size, values.size, 2), values.dtype)
             pairs[..., 0], pairs[..., 1] = values[:, None], values
             values = pairs.reshape(-1)
         return kernels.ClassCode(self.lengths, self.width, patterns(values))
+
+
+def _read_bitmap(cursor: Cursor, span: int) -> Offsets:
+    coded = np.frombuffer(cursor.take(-(-span // 8), "indices in use"), np.uint8)
+    bits = np.unpackbits(coded, bitorder="little")
+    if not bits[0] or not bits[span - 1] or bits[:span].all() or bits[span:].any():
+        raise CorruptError("indices in use: the first and the last must be, and one must not")
+    return np.flatnonzero(bits)
 
 
 def segment_sizes(runs: Runs, numel: int) -> Offsets:
@@ -203,21 +220,15 @@ def make_class(segments: Sequence[AnyArray], counts: Offsets, item_size: int) ->
         Bytes of a value; pairs have 8 at most.
     """
     used = np.flatnonzero(counts)
-    first, levels = int(used[0]), int(used[-1] - used[0]) + 1
-    own = counts[first : first + levels]
-    table = ClassTable(first, levels, 1, huffman.code_lengths(own))
-    single = ClassStream(table, segments, own, 0)
-    if levels > MOST_PAIRED_LEVELS or item_size > 4 or levels == 1:
+    own = counts[used]
+    single = ClassStream(ClassTable(used, 1, huffman.code_lengths(own)), segments, own, 0)
+    if used.size > MOST_PAIRED_LEVELS or item_size > 4 or used.size == 1:
         return _coded(single)
-    table = ClassTable(first, levels, 2, np.zeros(0, np.uint8))
-    paired = [table.symbols(segment) for segment in segments]
-    pair_counts = kernels.count_symbols(np.concatenate(paired), levels * levels)
-    if np.count_nonzero(pair_counts) > 1 << PAIR_LENGTH_LIMIT:
-        return _coded(single)
+    paired = [ClassTable(used, 2, own).symbols(segment) for segment in segments]
+    pair_counts = kernels.count_symbols(np.concatenate(paired), used.size**2)
     lengths = kernels.code_lengths(pair_counts, PAIR_LENGTH_LIMIT)
-    table = ClassTable(first, levels, 2, lengths)
     padding = sum(segment.size % 2 for segment in segments)
-    pairs = ClassStream(table, paired, pair_counts, padding)
+    pairs = ClassStream(ClassTable(used, 2, lengths), paired, pair_counts, padding)
     return pairs if pairs.size_estimate < single.size_estimate else _coded(single)
 
 
@@ -260,7 +271,7 @@ class Draft:
         data = b"".join(b"".join(block) for block in zip(*coded, strict=True))
         counts = np.zeros(self.tensor.codebook.size, np.int64)
         for stream in self.streams:
-            _add_counts(counts, stream.table, stream.counts, stream.padding)
+            stream.table.add_counts(stream.counts, stream.padding, counts)
         bits = sum(stream.payload_bits for stream in self.streams)
         layout = Layout(len(self.codebook), len(self.class_map), len(tables), len(data))
         payload = self.codebook + self.class_map + tables + data
@@ -416,7 +427,7 @@ class Decoder:
             )
             own = kernels.count_symbols(symbols, table.lengths.size)
             padding = int(np.sum(self.counts[:, k] * table.width - elements[:, k]))
-            _add_counts(counts, table, own, padding)
+            table.add_counts(own, padding, counts)
             bits += payload_bits(own, table.lengths)
         return describe(self.layout, counts, bits, self.runs, self.codebook)
 
@@ -429,10 +440,6 @@ class Layout:
     class_map: int
     tables: int
     segments: int
-
-
-def _add_counts(total: Offsets, table: ClassTable, counts: Offsets, padding: int) -> None:
-    total[table.first : table.first + table.levels] += table.index_counts(counts, padding)
 
 
 def describe(

@@ -25,7 +25,7 @@ from dcz.codec.frame import AnyArray
 MAX_LENGTH = 2**18
 MAX_PERIOD = 2**18
 MAX_CLASSES = kernels.CLASS_LIMIT
-CANDIDATES = (2, 4, 8)
+CANDIDATES = (3, 8)
 STEPS = 6
 # Classes are told apart by counts of so many symbols at most; finer ones would add little.
 COARSE_ALPHABET = 64
@@ -109,33 +109,26 @@ def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
         each = np.arange(period, dtype=np.uint32)
         counts = kernels.count_runs(coarse, length, each, period, width)
         for classes in CANDIDATES:
-            found = _classify(counts, min(classes, period))
-            bits = _coded_bits(_sums(counts, found), blocks) + _coded_bits(
-                np.bincount(found)[None, :], 1
-            )
+            found, sums = _classify(counts, min(classes, period))
+            bits = _coded_bits(sums, blocks) + _coded_bits(np.bincount(found)[None, :], 1)
             if bits < least:
                 best, least = Runs(length, found), bits
     return best
 
 
-def _classify(counts: Counts, classes: int) -> npt.NDArray[np.uint8]:
-    """Put runs, given by their symbols' counts, into at most so many classes."""
-    cost = counts @ _rates(np.sum(counts, axis=0)[None, :]).T
-    found = np.empty(len(counts), np.uint8)
-    found[np.argsort(cost[:, 0], kind="stable")] = np.arange(len(counts)) * classes // len(counts)
+def _classify(counts: Counts, classes: int) -> tuple[npt.NDArray[np.uint8], Counts]:
+    """Put runs, given by their symbols' counts, into at most so many classes; the counts of each.
+
+    The first classes are of equal size, by what the runs cost under one code for all.
+    """
+    cost = counts @ _rates(np.sum(counts, axis=0)[None, :])[0]
+    order = np.argsort(cost, kind="stable")
+    starts = np.arange(classes) * len(counts) // classes
+    sums = np.add.reduceat(counts[order], starts, axis=0)
     for _ in range(STEPS):
-        costs = counts @ _rates(_sums(counts, found)).T
-        found = np.argmin(costs, axis=1).astype(np.uint8)
-        used, found = np.unique(found, return_inverse=True)
-        found = found.astype(np.uint8)
-    return found
-
-
-def _sums(counts: Counts, classes: npt.NDArray[np.uint8]) -> Counts:
-    """Counts of each class."""
-    order = np.argsort(classes, kind="stable")
-    starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
-    return np.asarray(np.add.reduceat(counts[order], starts, axis=0))
+        found, sums = kernels.nearest_classes(counts, _rates(sums))
+    used = np.any(sums > 0, axis=1)
+    return (np.cumsum(used) - 1).astype(np.uint8)[found], sums[used]
 
 
 def _rates(counts: Counts) -> Counts:

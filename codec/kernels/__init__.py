@@ -36,7 +36,13 @@ if BACKEND == "c":
         encode_segments,
         split_sparse,
     )
-    from dcz.codec.kernels.native_runs import count_runs, decode_runs, find_bins, map_runs
+    from dcz.codec.kernels.native_runs import (
+        count_runs,
+        decode_runs,
+        find_bins,
+        map_runs,
+        nearest_classes,
+    )
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -58,7 +64,13 @@ else:
         encode_segments,
         split_sparse,
     )
-    from dcz.codec.kernels.reference_runs import count_runs, decode_runs, find_bins, map_runs
+    from dcz.codec.kernels.reference_runs import (
+        count_runs,
+        decode_runs,
+        find_bins,
+        map_runs,
+        nearest_classes,
+    )
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
@@ -95,6 +107,7 @@ __all__ = [
     "lookup",
     "map_runs",
     "measure",
+    "nearest_classes",
     "split_sparse",
     "summarize",
 ]

@@ -65,6 +65,9 @@ def map_runs(
     item_size: int,
     /,
 ) -> None: ...
+def nearest_classes(
+    counts: Array, alphabet: int, rates: Array, nearest: Array, sums: Array, /
+) -> None: ...
 def decode_runs(
     payload: Any,
     offsets: Array,

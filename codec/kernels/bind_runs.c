@@ -140,6 +140,36 @@ static PyObject *map_runs(PyObject *Py_UNUSED(module), PyObject *args)
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
+/* ---- nearest_classes ---- */
+
+static int classes_found(const Py_buffer *counts, Py_ssize_t alphabet, const Py_buffer *rates,
+                         const Py_buffer *nearest, const Py_buffer *sums)
+{
+    size_t rows = (size_t)nearest->len, width = (size_t)alphabet, classes;
+    if (!is_array(counts, 8) || !is_array(rates, 8) || !is_array(sums, 8)) return 0;
+    if (alphabet < 1) return refuse("an alphabet has at least one symbol");
+    classes = items(rates, 8) / width;
+    if (classes < 1 || classes > DCZ_CLASS_LIMIT) return refuse("there are 1 to 16 classes");
+    if (items(rates, 8) != classes * width || sums->len != rates->len
+        || items(counts, 8) / width != rows || items(counts, 8) % width != 0)
+        return refuse("an array has the wrong size");
+    Py_BEGIN_ALLOW_THREADS
+    dcz_nearest_classes(counts->buf, rows, width, rates->buf, classes, nearest->buf, sums->buf);
+    Py_END_ALLOW_THREADS
+    return 1;
+}
+
+static PyObject *nearest_classes(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[4] = {{0}};
+    Py_ssize_t alphabet;
+    int done = 0;
+    if (PyArg_ParseTuple(args, "y*ny*w*w*", &b[0], &alphabet, &b[1], &b[2], &b[3]))
+        done = classes_found(&b[0], alphabet, &b[1], &b[2], &b[3]);
+    release(b, 4);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
 /* ---- decode_runs ---- */
 
 typedef struct {
@@ -333,6 +363,7 @@ PyMethodDef dcz_runs_methods[] = {
     {"find_bins", find_bins, METH_VARARGS, NULL},
     {"count_runs", count_runs, METH_VARARGS, NULL},
     {"map_runs", map_runs, METH_VARARGS, NULL},
+    {"nearest_classes", nearest_classes, METH_VARARGS, NULL},
     {"decode_runs", decode_runs, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

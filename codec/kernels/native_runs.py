@@ -27,6 +27,7 @@ from dcz.codec.kernels.reference_runs import (
     Groups,
     checked_groups,
     checked_offsets,
+    checked_rows,
     checked_tables,
 )
 from dcz.codec.kernels.weight_arguments import index_type, value_array
@@ -60,6 +61,14 @@ def map_runs(bins: Bins, length: int, groups: Groups, tables: npt.NDArray[np.uin
     tables = np.ascontiguousarray(tables)
     _kernels.map_runs(symbol_array(bins), length, own, tables, width, out, out.itemsize)
     return out
+
+
+def nearest_classes(counts: Integers, rates: Integers) -> tuple[Bytes, Integers]:
+    """Put rows of counts into classes: see `reference_runs.nearest_classes`."""
+    counts, rates = checked_rows(counts, rates)
+    nearest, sums = np.empty(len(counts), np.uint8), np.zeros_like(rates)
+    _kernels.nearest_classes(counts, counts.shape[1], rates, nearest, sums)
+    return nearest, sums
 
 
 def decode_runs(

@@ -143,6 +143,34 @@ def map_runs(bins: Bins, length: int, groups: Groups, tables: npt.NDArray[np.uin
     return out
 
 
+def nearest_classes(counts: Integers, rates: Integers) -> tuple[Bytes, Integers]:
+    """Put rows of counts into the classes that code them shortest.
+
+    Parameters
+    ----------
+    counts : int64[rows, alphabet]
+    rates : int64[classes, alphabet]
+        What each symbol costs in each class, at most 16 of them; no sum of products overflows.
+
+    Returns
+    -------
+    nearest : uint8[rows]
+        Class with the least sum of products, the first of equals.
+    sums : int64[classes, alphabet]
+        The counts of each class.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
+    """
+    counts, rates = checked_rows(counts, rates)
+    nearest = np.argmin(counts @ rates.T, axis=1).astype(np.uint8)
+    sums = np.zeros_like(rates)
+    np.add.at(sums, nearest, counts)
+    return nearest, sums
+
+
 def decode_runs(
     payload: Any,
     offsets: Integers,
@@ -221,6 +249,14 @@ def checked_tables(tables: npt.NDArray[np.uint16]) -> tuple[int, int]:
     usable = tables.ndim == 2 and tables.dtype == np.uint16 and tables.size > 0
     require(usable, "tables are uint16[groups, width]")
     return tables.shape[0], tables.shape[1]
+
+
+def checked_rows(counts: Integers, rates: Integers) -> tuple[Integers, Integers]:
+    """Return counts and rates as arrays; ValueError unless their shapes fit."""
+    counts, rates = integer_array(counts), integer_array(rates)
+    fit = counts.ndim == rates.ndim == 2 and counts.shape[1] == rates.shape[1] > 0
+    require(fit and 1 <= len(rates) <= CLASS_LIMIT, "counts and rates do not fit together")
+    return counts, rates
 
 
 def checked_offsets(offsets: Integers, runs: int, runs_in_block: int, classes: int) -> Integers:

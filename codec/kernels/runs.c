@@ -88,6 +88,33 @@ int dcz_map_runs(const dcz_runs *runs, const uint16_t *bins, const uint16_t *tab
     return map_items(runs, bins, tables, width, out, 2);
 }
 
+/* ---- classes ---- */
+
+static DCZ_ALWAYS_INLINE int64_t product(const int64_t *counts, const int64_t *rates, size_t size)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < size; i++) sum += counts[i] * rates[i];
+    return sum;
+}
+
+void dcz_nearest_classes(const int64_t *counts, size_t rows, size_t alphabet,
+                         const int64_t *rates, size_t classes, uint8_t *nearest, int64_t *sums)
+{
+    for (size_t row = 0; row < rows; row++, counts += alphabet) {
+        int64_t least = product(counts, rates, alphabet);
+        int64_t *own;
+        nearest[row] = 0;
+        for (size_t k = 1; k < classes; k++) {
+            int64_t cost = product(counts, rates + k * alphabet, alphabet);
+            if (cost >= least) continue;
+            least = cost;
+            nearest[row] = (uint8_t)k;
+        }
+        own = sums + nearest[row] * alphabet;
+        for (size_t i = 0; i < alphabet; i++) own[i] += counts[i];
+    }
+}
+
 /* ---- putting runs in their places ---- */
 
 enum { PIECE = 32, SHORT_RUN = 256 };

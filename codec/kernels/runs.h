@@ -27,6 +27,11 @@ int dcz_count_runs(const dcz_runs *runs, const void *symbols, uint32_t item_size
 int dcz_map_runs(const dcz_runs *runs, const uint16_t *bins, const uint16_t *tables, size_t width,
                  void *out, uint32_t item_size);
 
+/* For each of `rows` rows of counts the class whose rates give it the least sum of products, the
+ * first of equals. The rows of each class are added up in `sums`. All sums fit their type. */
+void dcz_nearest_classes(const int64_t *counts, size_t rows, size_t alphabet,
+                         const int64_t *rates, size_t classes, uint8_t *nearest, int64_t *sums);
+
 #define DCZ_CLASS_LIMIT 16
 /* Bytes that may be read after the end of what dcz_put_runs copies. */
 #define DCZ_COPY_SLACK 32
