@@ -39,7 +39,7 @@ from dcz.codec.varint import Cursor, encode_varint
 CODER = 4
 VALUES, GRID = 0, 1
 PAIRS, BITMAP = 1, 2
-MOST_PAIRED_LEVELS = 64
+MOST_PAIRED_LEVELS = 128
 # Longer codes would gain little, and their table would leave the nearest cache.
 PAIR_LENGTH_LIMIT = 14
 SEGMENT_BYTES = 20
@@ -86,11 +86,19 @@ class ClassTable:
         first = cursor.varint("first index", high=levels - 1)
         span = cursor.varint("span of indices", low=1, high=levels - first)
         used = first + (_read_bitmap(cursor, span) if flags & BITMAP else np.arange(span))
-        lengths = huffman.decode_table(cursor, "index")
         width = 2 if flags & PAIRS else 1
+        largest = MOST_PAIRED_LEVELS**2 if width == 2 else MAX_ALPHABET
+        lengths = huffman.decode_table(cursor, "index", largest)
         if lengths.size != used.size**width:
             raise CorruptError(f"index alphabet: {lengths.size} symbols for {used.size} indices")
+        if np.count_nonzero(lengths) > MAX_ALPHABET:
+            raise CorruptError(f"index code lengths: over {MAX_ALPHABET} symbols in use")
         return cls(used, width, lengths)
+
+    @property
+    def coded(self) -> Offsets:
+        """The symbols that have a code; the kernels see only these."""
+        return np.flatnonzero(self.lengths)
 
     def symbols(self, indices: AnyArray) -> AnyArray:
         """Symbols of the class's indices; an odd one out gets the first for its mate."""
@@ -113,13 +121,15 @@ class ClassTable:
         total[self.used[0]] -= padding
 
     def code(self, codebook: AnyArray) -> kernels.ClassCode:
-        """The code with the values of its symbols."""
+        """The code of the symbols in use, with their values."""
         values = codebook[self.used]
+        if self.width == 1:
+            values = values[self.coded]
         if self.width == 2:
             pairs = np.empty((values.size, values.size, 2), values.dtype)
             pairs[..., 0], pairs[..., 1] = values[:, None], values
-            values = pairs.reshape(-1)
-        return kernels.ClassCode(self.lengths, self.width, patterns(values))
+            values = pairs.reshape(-1, 2)[self.coded].reshape(-1)
+        return kernels.ClassCode(self.lengths[self.coded], self.width, patterns(values))
 
 
 def _read_bitmap(cursor: Cursor, span: int) -> Offsets:
@@ -196,9 +206,10 @@ class ClassStream:
 
     def encode(self) -> list[bytes]:
         """The coded segments."""
-        symbols = np.concatenate(self.segments)
+        ranks = np.cumsum(self.table.lengths > 0).astype(np.uint16) - np.uint16(1)
+        symbols = ranks[np.concatenate(self.segments)]
         starts = np.cumsum([0, *(segment.size for segment in self.segments)])
-        data, at = kernels.encode_segments(symbols, starts, self.table.lengths)
+        data, at = kernels.encode_segments(symbols, starts, self.table.lengths[self.table.coded])
         return [data[begin:end] for begin, end in zip(at[:-1], at[1:], strict=True)]
 
 
@@ -226,7 +237,11 @@ def make_class(segments: Sequence[AnyArray], counts: Offsets, item_size: int) ->
         return _coded(single)
     paired = [ClassTable(used, 2, own).symbols(segment) for segment in segments]
     pair_counts = kernels.count_symbols(np.concatenate(paired), used.size**2)
-    lengths = kernels.code_lengths(pair_counts, PAIR_LENGTH_LIMIT)
+    occur = np.flatnonzero(pair_counts)
+    if occur.size > MAX_ALPHABET:
+        return _coded(single)
+    lengths = np.zeros(used.size**2, np.uint8)
+    lengths[occur] = kernels.code_lengths(pair_counts[occur], PAIR_LENGTH_LIMIT)
     padding = sum(segment.size % 2 for segment in segments)
     pairs = ClassStream(ClassTable(used, 2, lengths), paired, pair_counts, padding)
     return pairs if pairs.size_estimate < single.size_estimate else _coded(single)
@@ -422,10 +437,12 @@ class Decoder:
         elements = segment_sizes(self.runs, self.member.numel)
         bits = 0
         for k, table in enumerate(self.tables):
+            lengths = table.lengths[table.coded]
             symbols = decode_symbols(
-                self.payload, self.offsets[:, k], self.counts[:, k], table.lengths, "index"
+                self.payload, self.offsets[:, k], self.counts[:, k], lengths, "index"
             )
-            own = kernels.count_symbols(symbols, table.lengths.size)
+            own = np.zeros(table.lengths.size, np.int64)
+            own[table.coded] = kernels.count_symbols(symbols, lengths.size)
             padding = int(np.sum(self.counts[:, k] * table.width - elements[:, k]))
             table.add_counts(own, padding, counts)
             bits += payload_bits(own, table.lengths)

@@ -71,9 +71,18 @@ def encode_table(lengths: Lengths) -> bytes:
     return size + np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
 
 
-def decode_table(cursor: Cursor, what: str) -> Lengths:
-    """Read a table written by `encode_table`. Raises CorruptError unless the code is complete."""
-    alphabet = cursor.varint(f"{what} alphabet", low=1, high=MAX_ALPHABET)
+def decode_table(cursor: Cursor, what: str, largest: int = MAX_ALPHABET) -> Lengths:
+    """Read a table written by `encode_table`. Raises CorruptError unless the code is complete.
+
+    Parameters
+    ----------
+    cursor : Cursor
+    what : str
+        The stream's name.
+    largest : int
+        Size of the largest alphabet allowed.
+    """
+    alphabet = cursor.varint(f"{what} alphabet", low=1, high=largest)
     if alphabet == 1:
         return np.ones(1, np.uint8)
     most = -(-alphabet * LONGEST_WORD // 8)
