@@ -32,8 +32,8 @@ from dcz.codec.frame import (
 )
 from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET, Lengths
-from dcz.codec.runs import MAX_CLASSES, MAX_LENGTH, MAX_PERIOD, WHOLE, Runs, find_runs
-from dcz.codec.segments import Offsets, corrupt, decode_symbols, skip_segment, takes_bits
+from dcz.codec.runs import BLOCK, MAX_CLASSES, Runs, find_runs, one_class
+from dcz.codec.segments import Offsets, as_offsets, block_counts, corrupt, decode_symbols, skip_segment, takes_bits
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 4
@@ -142,33 +142,25 @@ def _read_bitmap(cursor: Cursor, span: int) -> Offsets:
 
 def segment_sizes(runs: Runs, numel: int) -> Offsets:
     """How many elements each class has in each block: int64[blocks, classes]."""
-    blocks = -(-numel // (runs.runs_in_block * runs.length))
-    sizes = np.zeros((blocks, runs.count), np.int64)
-    for block in range(blocks):
-        classes = _block_classes(runs, numel, block)
-        sizes[block] = runs.length * np.bincount(classes, minlength=runs.count)
-    if blocks:
-        sizes[-1, classes[-1]] -= -numel % runs.length
-    return sizes
-
-
-def _block_classes(runs: Runs, numel: int, block: int) -> AnyArray:
-    first = block * runs.runs_in_block
-    return runs.classes_of(first, min(first + runs.runs_in_block, -(-numel // runs.length)))
+    blocks = np.arange(runs.classes.size) // runs.runs_in_block
+    places = blocks * runs.count + runs.classes
+    sizes = runs.length * np.bincount(places, minlength=(blocks[-1] + 1) * runs.count)
+    sizes[places[-1]] -= -numel % runs.length
+    return np.asarray(sizes.reshape(-1, runs.count), np.int64)
 
 
 def by_class(indices: AnyArray, runs: Runs) -> list[list[AnyArray]]:
     """The indices of every class in every block: result[block][class]."""
-    if runs.count == 1:
-        size = runs.runs_in_block * runs.length
-        return [[indices[at : at + size]] for at in range(0, indices.size, size)]
-    whole = np.concatenate([indices, np.zeros(-indices.size % runs.length, indices.dtype)])
-    rows = whole.reshape(-1, runs.length)
     found = []
     for block, sizes in enumerate(segment_sizes(runs, indices.size)):
-        part = rows[block * runs.runs_in_block :][: runs.runs_in_block]
-        classes = _block_classes(runs, indices.size, block)
-        own = [part[classes == k].reshape(-1)[:size] for k, size in enumerate(sizes.tolist())]
+        first = block * runs.runs_in_block
+        classes = runs.classes[first : first + runs.runs_in_block]
+        part = indices[first * runs.length :][: classes.size * runs.length]
+        if runs.count == 1:
+            found.append([part])
+            continue
+        rows = np.resize(part, classes.size * runs.length).reshape(-1, runs.length)
+        own = [rows[classes == k].reshape(-1)[:size] for k, size in enumerate(sizes.tolist())]
         found.append(own)
     return found
 
@@ -333,12 +325,12 @@ def _write_book(tensor: SharedTensor) -> bytes:
 
 
 def _write_runs(runs: Runs) -> bytes:
-    """Number of classes; if they are several, run length, period and the classes themselves."""
+    """Number of classes; if they are several, run length and the classes themselves."""
     if runs.count == 1:
         return bytes([1])
-    head = bytes([runs.count]) + encode_varint(runs.length) + encode_varint(runs.classes.size)
+    head = bytes([runs.count]) + encode_varint(runs.length)
     lengths = huffman.code_lengths(kernels.count_symbols(runs.classes, runs.count))
-    starts = np.array([0, runs.classes.size])
+    starts = np.concatenate(([0], np.cumsum(block_counts(runs.classes.size, BLOCK))))
     return head + huffman.encode_table(lengths) + kernels.encode_segments(
         runs.classes, starts, lengths
     )[0]
@@ -360,18 +352,19 @@ def _read_book(cursor: Cursor, member: Member) -> AnyArray:
 def _read_runs(cursor: Cursor, numel: int) -> Runs:
     count = cursor.byte("classes")
     if count == 1:
-        return WHOLE
+        return one_class(numel)
     if not 2 <= count <= MAX_CLASSES:
         raise CorruptError(f"classes: {count} is outside 1 to {MAX_CLASSES}")
-    length = cursor.varint("run length", low=1, high=MAX_LENGTH)
-    period = cursor.varint("period", low=1, high=min(MAX_PERIOD, -(-numel // length)))
+    length = cursor.varint("run length", low=1, high=BLOCK)
+    number = -(-numel // length)
     lengths = huffman.decode_table(cursor, "class")
     if lengths.size != count:
         raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
     coded = takes_bits(lengths)
-    offset = skip_segment(cursor, period, coded=coded, what="class segment")
+    counts = block_counts(number, BLOCK)
+    offsets = [skip_segment(cursor, count, coded=coded, what="class segment") for count in counts.tolist()]
     classes = decode_symbols(
-        cursor.data, np.array([offset]), np.array([period]), lengths, "class"
+        cursor.data, as_offsets(offsets), counts, lengths, "class"
     ).astype(np.uint8)
     if np.count_nonzero(np.bincount(classes, minlength=count)) < count:
         raise CorruptError("class: one has no run")
@@ -424,7 +417,7 @@ class Decoder:
             kernels.decode_runs(
                 self.payload,
                 self.offsets[blocks],
-                self.runs.classes_of(start // length, -(-stop // length)),
+                self.runs.classes[start // length : -(-stop // length)],
                 length,
                 self.runs.runs_in_block,
                 [table.code(self.codebook) for table in self.tables],

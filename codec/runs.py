@@ -1,18 +1,12 @@
-"""Runs and their classes: which rows, or columns of kernels, of a tensor share a code table.
+"""Runs and their classes: which rows of a tensor share a code table.
 
-Rows of a weight matrix differ in scale, and so do the input channels of a convolution. A tensor is
-cut into runs of equal length; the classes of the first runs are given, and repeat from there on.
-So one list of classes describes rows (runs of a row's length, as many classes as rows) as well as
-columns (runs of a kernel's length, as many classes as columns).
-
-The classes are found as in k-means, with code lengths for distances: each run joins the class
-whose code makes it shortest, each class takes the code that suits its runs.
+The rows of a weight matrix differ in scale, and one code for all of them costs bits. The classes
+are found as in k-means, with code lengths for distances: each row joins the class whose code makes
+it shortest, each class takes the code that suits its rows.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +16,19 @@ from dcz.codec import kernels
 from dcz.codec.entropy import log2
 from dcz.codec.frame import AnyArray
 
-MAX_LENGTH = 2**18
-MAX_PERIOD = 2**18
+BLOCK = 2**18
 MAX_CLASSES = kernels.CLASS_LIMIT
-CANDIDATES = (3, 8)
+CANDIDATES = (2, 5)
 STEPS = 6
-# Classes are told apart by counts of so many symbols at most; finer ones would add little.
-COARSE_ALPHABET = 64
+# Classes are told apart by counts of 64 symbols at most; finer ones would add little.
+COARSE_BITS = 6
+# Rows that are decoded class by class are copied once more, which takes about half the time again:
+# classes must save one part in so many.
+CLASS_PRICE = 300
 FEWEST_ELEMENTS = 4096
 RATE_UNIT = 256
 # Rough size of a class beside its symbols, in bits: per table, and per segment.
-TABLE_BITS = 250
+TABLE_BITS = 150
 SEGMENT_BITS = 160
 
 Counts = npt.NDArray[np.int64]
@@ -46,8 +42,8 @@ class Runs:
     ----------
     length : int
         Elements of a run, 1 to 2**18; the last run of the tensor may be shorter.
-    classes : uint8[period]
-        Run i is in class ``classes[i % period]``; all classes from 0 to the greatest are used.
+    classes : uint8[runs]
+        The class of each run; all classes from 0 to the greatest are used.
     """
 
     length: int
@@ -61,34 +57,23 @@ class Runs:
     @property
     def runs_in_block(self) -> int:
         """Runs that are coded together."""
-        return max(MAX_LENGTH // self.length, 1)
+        return BLOCK // self.length
 
     @property
     def groups(self) -> npt.NDArray[np.uint32]:
         """The classes as the kernels take them."""
         return self.classes.astype(np.uint32)
 
-    def classes_of(self, first: int, last: int) -> npt.NDArray[np.uint8]:
-        """Classes of the runs from `first` to before `last`."""
-        return self.classes[np.arange(first, last) % self.classes.size]
 
-
-WHOLE = Runs(MAX_LENGTH, np.zeros(1, np.uint8))
-
-
-def layouts(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Run lengths and periods to try for a tensor: its rows, and its columns of kernels."""
-    numel = math.prod(shape)
-    if len(shape) < 2 or numel < FEWEST_ELEMENTS:
-        return
-    kernel = math.prod(shape[2:])
-    for length, period in ((numel // shape[0], shape[0]), (kernel, shape[1])):
-        if 1 < length <= MAX_LENGTH and 1 < period <= MAX_PERIOD:
-            yield length, period
+def one_class(numel: int) -> Runs:
+    """Runs as long as a block, all in one class."""
+    return Runs(BLOCK, np.zeros(-(-numel // BLOCK), np.uint8))
 
 
 def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
-    """The runs and classes under which the symbols of a tensor are coded shortest.
+    """The rows of a tensor in classes that make its symbols short, or all of it in one class.
+
+    A row is all that has one first index.
 
     Parameters
     ----------
@@ -99,20 +84,22 @@ def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
     shape : tuple of int
         Of the tensor.
     """
-    shift = max((alphabet - 1).bit_length() - COARSE_ALPHABET.bit_length() + 1, 0)
+    length = symbols.size // shape[0] if len(shape) > 1 else 0
+    if symbols.size < FEWEST_ELEMENTS or shape[0] < 2 or not 0 < length <= BLOCK:
+        return one_class(symbols.size)
+    shift = max((alphabet - 1).bit_length() - COARSE_BITS, 0)
     coarse = symbols >> shift if shift else symbols
-    width = (alphabet - 1 >> shift) + 1
-    total = kernels.count_symbols(coarse, width)
-    blocks = -(-symbols.size // MAX_LENGTH)
-    best, least = WHOLE, _coded_bits(total[None, :], blocks)
-    for length, period in layouts(shape):
-        each = np.arange(period, dtype=np.uint32)
-        counts = kernels.count_runs(coarse, length, each, period, width)
-        for classes in CANDIDATES:
-            found, sums = _classify(counts, min(classes, period))
-            bits = _coded_bits(sums, blocks) + _coded_bits(np.bincount(found)[None, :], 1)
-            if bits < least:
-                best, least = Runs(length, found), bits
+    rows = np.arange(shape[0], dtype=np.uint32)
+    counts = kernels.count_runs(coarse, length, rows, rows.size, (alphabet - 1 >> shift) + 1)
+    blocks = -(-symbols.size // BLOCK)
+    least = _coded_bits(np.sum(counts, axis=0)[None, :], blocks)
+    least -= least // CLASS_PRICE
+    best = one_class(symbols.size)
+    for classes in CANDIDATES:
+        found, sums = _classify(counts, min(classes, rows.size))
+        bits = _coded_bits(sums, blocks) + _coded_bits(np.bincount(found)[None, :], 1)
+        if bits < least and len(sums) > 1:
+            best, least = Runs(length, found), bits
     return best
 
 

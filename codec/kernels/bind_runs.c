@@ -36,14 +36,13 @@ static void release(Py_buffer *buffers, size_t count)
 static int read_runs(const Py_buffer *groups, Py_ssize_t length, size_t count, size_t limit,
                      dcz_runs *runs)
 {
+    size_t number = items(groups, 4);
     if (!is_array(groups, 4)) return 0;
     if (length < 1) return refuse("a run has at least one element");
-    *runs = (dcz_runs){.count = count,
-                       .length = (size_t)length,
-                       .groups = groups->buf,
-                       .period = items(groups, 4)};
-    if (runs->period == 0) return refuse("there are no groups");
-    for (size_t i = 0; i < runs->period; i++)
+    *runs = (dcz_runs){.count = count, .length = (size_t)length, .groups = groups->buf};
+    if (number != count / runs->length + (count % runs->length > 0))
+        return refuse("runs and groups differ in number");
+    for (size_t i = 0; i < number; i++)
         if (runs->groups[i] >= limit) return refuse("a group has no place in the result");
     return 1;
 }

@@ -48,7 +48,7 @@ def count_runs(
     check_alphabet(alphabet)
     symbols = symbol_array(symbols)
     counts = np.zeros((group_count, alphabet), np.int64)
-    own = checked_groups(groups, group_count)
+    own = checked_groups(groups, symbols.size, length, group_count)
     _kernels.count_runs(symbols, symbols.itemsize, length, own, alphabet, counts)
     return counts
 
@@ -57,7 +57,7 @@ def map_runs(bins: Bins, length: int, groups: Groups, tables: npt.NDArray[np.uin
     """Look bins up in the tables of groups of runs: see `reference_runs.map_runs`."""
     group_count, width = checked_tables(tables)
     out: Symbols = np.empty(len(bins), index_type(int(tables.max()) + 1))
-    own = checked_groups(groups, group_count)
+    own = checked_groups(groups, len(bins), length, group_count)
     tables = np.ascontiguousarray(tables)
     _kernels.map_runs(symbol_array(bins), length, own, tables, width, out, out.itemsize)
     return out

@@ -1,8 +1,7 @@
 """Kernels on runs in NumPy: the oracle the C kernels are held to, and their stand-in.
 
 A *run* is a number of consecutive elements of a tensor, such as a row of a matrix. All runs of a
-tensor have the same length (the last may be shorter), and each is in a group: run i in group
-``groups[i % len(groups)]``.
+tensor have the same length (the last may be shorter), and each is in a group.
 """
 
 from __future__ import annotations
@@ -89,8 +88,8 @@ def count_runs(
     symbols : uint8[n] or uint16[n]
     length : int
         Elements of a run, at least 1.
-    groups : uint32[period]
-        Group of each run; it repeats from run to run.
+    groups : uint32[runs]
+        Group of each run.
     group_count, alphabet : int
         How many groups and symbols there are; symbols at most 65536.
 
@@ -106,7 +105,8 @@ def count_runs(
     check_alphabet(alphabet)
     symbols = symbol_array(symbols)
     counts = np.zeros(group_count * alphabet, np.int64)
-    for start, own in _group_pieces(symbols.size, length, checked_groups(groups, group_count)):
+    checked = checked_groups(groups, symbols.size, length, group_count)
+    for start, own in _group_pieces(symbols.size, length, checked):
         part = symbols[start : start + own.size].astype(np.int64)
         require(part.size == 0 or int(part.max()) < alphabet, "a symbol is outside the alphabet")
         counts += np.bincount(own * alphabet + part, minlength=counts.size)
@@ -136,7 +136,8 @@ def map_runs(bins: Bins, length: int, groups: Groups, tables: npt.NDArray[np.uin
     group_count, width = checked_tables(tables)
     out = np.empty(len(bins), index_type(int(tables.max()) + 1))
     flat = tables.reshape(-1)
-    for start, own in _group_pieces(len(bins), length, checked_groups(groups, group_count)):
+    checked = checked_groups(groups, len(bins), length, group_count)
+    for start, own in _group_pieces(len(bins), length, checked):
         part = bins[start : start + own.size]
         require(part.size == 0 or int(part.max()) < width, "a bin has no entry in the table")
         out[start : start + own.size] = flat[own * width + part]
@@ -230,17 +231,17 @@ def _decode_class(payload: Any, offset: Integers, elements: int, code: ClassCode
 
 def _group_pieces(count: int, length: int, groups: Groups) -> Any:
     """For pieces of the elements, where each begins and the group of each of its elements."""
-    require(length >= 1, "a run has at least one element")
     for start in range(0, count, _PIECE):
         runs = np.arange(start, min(start + _PIECE, count)) // length
-        yield start, groups[runs % len(groups)].astype(np.int64)
+        yield start, groups[runs].astype(np.int64)
 
 
-def checked_groups(groups: Groups, group_count: int) -> Groups:
-    """Return the groups as an array; ValueError unless each is below `group_count`."""
+def checked_groups(groups: Groups, count: int, length: int, group_count: int) -> Groups:
+    """Return the groups as an array; ValueError unless there is one below the limit a run."""
+    require(length >= 1, "a run has at least one element")
     array = np.require(groups, np.uint32, ["C", "A"])
-    require(array.ndim == 1 and array.size > 0, "there are no groups")
-    require(int(array.max()) < group_count, "a group has no place in the result")
+    require(array.size == -(-count // length), "runs and groups differ in number")
+    require(not (array >= group_count).any(), "a group has no place in the result")
     return array
 
 

@@ -48,7 +48,7 @@ static DCZ_ALWAYS_INLINE int count_items(const dcz_runs *runs, const void *symbo
             if (symbol >= alphabet) return 0;
             own[symbol]++;
         }
-        if (++group == runs->period) group = 0;
+        group++;
     }
     return 1;
 }
@@ -76,7 +76,7 @@ static DCZ_ALWAYS_INLINE int map_items(const dcz_runs *runs, const uint16_t *bin
             else
                 ((uint16_t *)out)[i] = own[bins[i]];
         }
-        if (++group == runs->period) group = 0;
+        group++;
     }
     return 1;
 }

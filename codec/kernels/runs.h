@@ -10,12 +10,11 @@
 void dcz_find_bins(const void *values, int wide, size_t count, double scale, double low,
                    uint16_t *bins);
 
-/* Runs of `length` elements, the last perhaps shorter; run i is in group groups[i % period]. */
+/* Runs of `length` elements, the last perhaps shorter; run i is in group groups[i]. */
 typedef struct {
     size_t count; /* of elements */
     size_t length;
     const uint32_t *groups;
-    size_t period;
 } dcz_runs;
 
 /* Adds 1 to counts[group * alphabet + symbol] for every symbol. Returns 0 if one is outside the
