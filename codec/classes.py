@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,15 @@ from dcz.codec.frame import (
 from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET, Lengths
 from dcz.codec.runs import BLOCK, MAX_CLASSES, Runs, find_runs, one_class
-from dcz.codec.segments import Offsets, as_offsets, block_counts, corrupt, decode_symbols, skip_segment, takes_bits
+from dcz.codec.segments import (
+    Offsets,
+    as_offsets,
+    block_counts,
+    corrupt,
+    decode_symbols,
+    skip_segment,
+    takes_bits,
+)
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 4
@@ -202,7 +211,7 @@ class ClassStream:
         symbols = ranks[np.concatenate(self.segments)]
         starts = np.cumsum([0, *(segment.size for segment in self.segments)])
         data, at = kernels.encode_segments(symbols, starts, self.table.lengths[self.table.coded])
-        return [data[begin:end] for begin, end in zip(at[:-1], at[1:], strict=True)]
+        return [data[begin:end] for begin, end in pairwise(at.tolist())]
 
 
 def payload_bits(counts: Offsets, lengths: Lengths) -> int:
@@ -251,11 +260,9 @@ class Draft:
     Attributes
     ----------
     tensor : SharedTensor
-    head : bytes
-        Codebook and runs.
     runs : Runs
-    map_bytes : int
-        What the classes of the runs take of the head.
+    codebook, class_map : bytes
+        The codebook, and the runs with their classes, as the frame holds them.
     streams : tuple of ClassStream
     """
 
@@ -285,6 +292,11 @@ class Draft:
         return Frame(
             CODER, payload, describe(layout, counts, bits, self.runs, self.tensor.codebook)
         )
+
+
+def codable(tensor: SharedTensor) -> bool:
+    """Whether a tensor is within what this coder can hold: some elements, not too many levels."""
+    return tensor.indices.size > 0 and 1 <= tensor.codebook.size <= MAX_ALPHABET
 
 
 def draft(tensor: SharedTensor, shape: tuple[int, ...]) -> Draft:
@@ -331,9 +343,11 @@ def _write_runs(runs: Runs) -> bytes:
     head = bytes([runs.count]) + encode_varint(runs.length)
     lengths = huffman.code_lengths(kernels.count_symbols(runs.classes, runs.count))
     starts = np.concatenate(([0], np.cumsum(block_counts(runs.classes.size, BLOCK))))
-    return head + huffman.encode_table(lengths) + kernels.encode_segments(
-        runs.classes, starts, lengths
-    )[0]
+    return (
+        head
+        + huffman.encode_table(lengths)
+        + kernels.encode_segments(runs.classes, starts, lengths)[0]
+    )
 
 
 def _read_book(cursor: Cursor, member: Member) -> AnyArray:
@@ -362,10 +376,12 @@ def _read_runs(cursor: Cursor, numel: int) -> Runs:
         raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
     coded = takes_bits(lengths)
     counts = block_counts(number, BLOCK)
-    offsets = [skip_segment(cursor, count, coded=coded, what="class segment") for count in counts.tolist()]
-    classes = decode_symbols(
-        cursor.data, as_offsets(offsets), counts, lengths, "class"
-    ).astype(np.uint8)
+    offsets = [
+        skip_segment(cursor, count, coded=coded, what="class segment") for count in counts.tolist()
+    ]
+    classes = decode_symbols(cursor.data, as_offsets(offsets), counts, lengths, "class").astype(
+        np.uint8
+    )
     if np.count_nonzero(np.bincount(classes, minlength=count)) < count:
         raise CorruptError("class: one has no run")
     return Runs(length, classes)
@@ -452,9 +468,7 @@ class Layout:
     segments: int
 
 
-def describe(
-    layout: Layout, counts: Offsets, bits: int, runs: Runs, codebook: Any
-) -> Description:
+def describe(layout: Layout, counts: Offsets, bits: int, runs: Runs, codebook: Any) -> Description:
     """What a frame holds, given how often each index occurs and the bits of all symbols."""
     parts = Parts()
     parts.add("codebooks", layout.codebook)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels
-from dcz.codec.errors import CorruptError, TruncatedError
+from dcz.codec.errors import CorruptError
 from dcz.codec.varint import Cursor, encode_varint
 
 MAX_ALPHABET = 4096
@@ -86,38 +86,16 @@ def decode_table(cursor: Cursor, what: str, largest: int = MAX_ALPHABET) -> Leng
     if alphabet == 1:
         return np.ones(1, np.uint8)
     most = -(-alphabet * LONGEST_WORD // 8)
-    coded = np.frombuffer(cursor.data, np.uint8, min(most, cursor.remaining), cursor.position)
-    bits = np.unpackbits(coded, bitorder="little").tolist()
-    lengths, used = _read_lengths(bits, alphabet, f"{what} code lengths")
-    cursor.take(-(-used // 8), f"{what} code lengths")
-    if any(bits[used : -(-used // 8) * 8]):
+    coded = cursor.data[cursor.position :][:most]
+    try:
+        lengths, used = kernels.read_lengths(coded, alphabet, first_guess(alphabet), MAX_LENGTH)
+    except ValueError as error:
+        raise CorruptError(f"{what} code lengths: {error}") from None
+    own = cursor.take(-(-used // 8), f"{what} code lengths")
+    if used % 8 and own[-1] >> used % 8:
         raise CorruptError(f"{what} code lengths: padding is not zero")
     _check_complete(lengths, what)
     return lengths
-
-
-def _read_lengths(bits: list[int], alphabet: int, field: str) -> tuple[Lengths, int]:
-    """The lengths, and how many bits they took."""
-    lengths = []
-    length = first_guess(alphabet)
-    at = 0
-    bits = bits + [0] * LONGEST_WORD
-    for _ in range(alphabet):
-        if not bits[at]:
-            at += 1
-        elif not bits[at + 1]:
-            length, at = length + 1, at + 2
-        elif not bits[at + 2]:
-            length, at = length - 1, at + 3
-        else:
-            length = bits[at + 3] | bits[at + 4] << 1 | bits[at + 5] << 2 | bits[at + 6] << 3
-            at += LONGEST_WORD
-        if not 0 <= length <= MAX_LENGTH:
-            raise CorruptError(f"{field}: {length} is outside 0 to {MAX_LENGTH}")
-        if at > len(bits) - LONGEST_WORD:
-            raise TruncatedError(f"{field}: they end too early")
-        lengths.append(length)
-    return np.array(lengths, np.uint8), at
 
 
 def first_guess(alphabet: int) -> int:

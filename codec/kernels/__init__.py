@@ -43,6 +43,7 @@ if BACKEND == "c":
         map_runs,
         nearest_classes,
     )
+    from dcz.codec.kernels.native_tables import read_lengths
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -71,6 +72,7 @@ else:
         map_runs,
         nearest_classes,
     )
+    from dcz.codec.kernels.reference_tables import read_lengths
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
@@ -108,6 +110,7 @@ __all__ = [
     "map_runs",
     "measure",
     "nearest_classes",
+    "read_lengths",
     "split_sparse",
     "summarize",
 ]

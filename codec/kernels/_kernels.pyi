@@ -83,6 +83,10 @@ def decode_runs(
     /,
 ) -> None: ...
 
+# Code tables (bind_tables.c).
+
+def read_lengths(coded: Any, guess: int, longest: int, lengths: Array, /) -> int: ...
+
 # Weight kernels (bind_weights.c). Results are written to the last arrays.
 
 def summarize(values: Array, /) -> tuple[float, float, int, bool, float]: ...

@@ -1,15 +1,17 @@
-/* The extension module: the kernels for coding, runs and weights in one. */
+/* The extension module: the kernels for coding, runs, tables and weights in one. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 extern PyMethodDef dcz_coding_methods[];
 extern PyMethodDef dcz_runs_methods[];
+extern PyMethodDef dcz_tables_methods[];
 extern PyMethodDef dcz_weights_methods[];
 
 static int add_functions(PyObject *module)
 {
     if (PyModule_AddFunctions(module, dcz_coding_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_runs_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_tables_methods) < 0) return -1;
     return PyModule_AddFunctions(module, dcz_weights_methods);
 }
 
@@ -18,7 +20,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_functions}, {0, NUL
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_kernels",
-    .m_doc = "Compiled kernels; see the modules native_coding, native_runs and native_weights.",
+    .m_doc = "Compiled kernels; see the modules native_*.",
     .m_slots = slots,
 };
 
