@@ -20,7 +20,7 @@ import numpy as np
 from dcz.codec import huffman, kernels
 from dcz.codec.codebook import read_codebooks, write_codebooks
 from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     AnyArray,
     Description,
@@ -29,18 +29,18 @@ from dcz.codec.frame import (
     Parts,
     SharedTensor,
     count_nonzero,
+    moments,
     patterns,
 )
 from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET, Lengths
+from dcz.codec.kernels import Digests
 from dcz.codec.runs import BLOCK, MAX_CLASSES, Runs, find_runs, one_class
 from dcz.codec.segments import (
     Offsets,
-    as_offsets,
     block_counts,
-    corrupt,
     decode_symbols,
-    skip_segment,
+    find_segments,
     takes_bits,
 )
 from dcz.codec.varint import Cursor, encode_varint
@@ -48,6 +48,7 @@ from dcz.codec.varint import Cursor, encode_varint
 CODER = 4
 VALUES, GRID = 0, 1
 PAIRS, BITMAP = 1, 2
+MOST_PAIRED_BYTES = 4
 MOST_PAIRED_LEVELS = 128
 # Longer codes would gain little, and their table would leave the nearest cache.
 PAIR_LENGTH_LIMIT = 14
@@ -61,91 +62,85 @@ class ClassTable:
     Attributes
     ----------
     used : int64[n]
-        The indices that have symbols, ascending.
-    width : int
-        Indices in a symbol, 1 or 2; a pair of the i-th and the j-th is symbol i * n + j.
-    lengths : uint8[n**width]
-        Code lengths, in bits.
+        The indices that occur, ascending.
+    pairs : int64[m] or None
+        The pairs that occur, ascending: i * n + j for the i-th and the j-th of `used`. None for a
+        code of single indices.
+    lengths : uint8[m or n]
+        Code length of each pair or index, in bits.
     """
 
     used: Offsets
-    width: int
+    pairs: Offsets | None
     lengths: Lengths
+
+    @property
+    def width(self) -> int:
+        """Indices in a symbol."""
+        return 1 if self.pairs is None else 2
 
     def encode(self) -> bytes:
         """The table as a frame holds it."""
         first, span = int(self.used[0]), int(self.used[-1] - self.used[0]) + 1
         full = self.used.size == span
-        bits = np.zeros(span, np.uint8)
-        bits[self.used - first] = 1
-        return (
-            bytes([(self.width == 2) * PAIRS + (not full) * BITMAP])
-            + encode_varint(first)
-            + encode_varint(span)
-            + (b"" if full else np.packbits(bits, bitorder="little").tobytes())
-            + huffman.encode_table(self.lengths)
-        )
+        flags = (PAIRS if self.pairs is not None else 0) | (0 if full else BITMAP)
+        head = bytes([flags]) + encode_varint(first) + encode_varint(span)
+        if not full:
+            head += _bitmap(self.used - first, span)
+        if self.pairs is not None:
+            head += _bitmap(self.pairs, self.used.size**2)
+        return head + huffman.encode_table(self.lengths)
 
     @classmethod
-    def decode(cls, cursor: Cursor, levels: int) -> ClassTable:
-        """Read a table for a codebook of so many levels. Raises CorruptError."""
+    def decode(cls, cursor: Cursor, levels: int, item_size: int) -> ClassTable:
+        """Read a table for a codebook of so many levels and bytes. Raises CorruptError."""
         flags = cursor.byte("table flags")
         if flags > PAIRS | BITMAP:
             raise CorruptError(f"table flags: {flags} is over {PAIRS | BITMAP}")
         first = cursor.varint("first index", high=levels - 1)
         span = cursor.varint("span of indices", low=1, high=levels - first)
-        used = first + (_read_bitmap(cursor, span) if flags & BITMAP else np.arange(span))
-        width = 2 if flags & PAIRS else 1
-        largest = MOST_PAIRED_LEVELS**2 if width == 2 else MAX_ALPHABET
-        lengths = huffman.decode_table(cursor, "index", largest)
-        if lengths.size != used.size**width:
-            raise CorruptError(f"index alphabet: {lengths.size} symbols for {used.size} indices")
-        if np.count_nonzero(lengths) > MAX_ALPHABET:
-            raise CorruptError(f"index code lengths: over {MAX_ALPHABET} symbols in use")
-        return cls(used, width, lengths)
-
-    @property
-    def coded(self) -> Offsets:
-        """The symbols that have a code; the kernels see only these."""
-        return np.flatnonzero(self.lengths)
-
-    def symbols(self, indices: AnyArray) -> AnyArray:
-        """Symbols of the class's indices; an odd one out gets the first for its mate."""
-        ranks = np.zeros(int(self.used[-1]) + 1, np.uint16)
-        ranks[self.used] = np.arange(self.used.size)
-        own = ranks[indices]
-        if self.width == 1:
-            return own
-        if own.size % 2:
-            own = np.append(own, np.uint16(0))
-        return own[0::2] * np.uint16(self.used.size) + own[1::2]
+        used = np.arange(span)
+        if flags & BITMAP:
+            used = _read_bitmap(cursor, span, "indices in use")
+        pairs = None
+        if flags & PAIRS:
+            if used.size > MOST_PAIRED_LEVELS or item_size > MOST_PAIRED_BYTES:
+                raise CorruptError(f"table flags: pairs of {used.size} values of {item_size} bytes")
+            pairs = _read_bitmap(cursor, used.size**2, "pairs in use")
+        lengths = huffman.decode_table(cursor, "index")
+        if lengths.size != (used.size if pairs is None else pairs.size):
+            raise CorruptError(f"index alphabet: {lengths.size} symbols do not fit those in use")
+        return cls(first + used, pairs, lengths)
 
     def add_counts(self, counts: Offsets, padding: int, total: Offsets) -> None:
         """Add to `total` how often each index occurs, by the counts of symbols."""
-        if self.width == 1:
+        if self.pairs is None:
             total[self.used] += counts
             return
-        pairs = counts.reshape(self.used.size, self.used.size)
-        total[self.used] += np.sum(pairs, axis=0) + np.sum(pairs, axis=1)
+        for ranks in np.divmod(self.pairs, self.used.size):
+            np.add.at(total, self.used[ranks], counts)
         total[self.used[0]] -= padding
 
     def code(self, codebook: AnyArray) -> kernels.ClassCode:
-        """The code of the symbols in use, with their values."""
+        """The code with the values of its symbols."""
         values = codebook[self.used]
-        if self.width == 1:
-            values = values[self.coded]
-        if self.width == 2:
-            pairs = np.empty((values.size, values.size, 2), values.dtype)
-            pairs[..., 0], pairs[..., 1] = values[:, None], values
-            values = pairs.reshape(-1, 2)[self.coded].reshape(-1)
-        return kernels.ClassCode(self.lengths[self.coded], self.width, patterns(values))
+        if self.pairs is not None:
+            values = values[np.stack(np.divmod(self.pairs, self.used.size), axis=1)].reshape(-1)
+        return kernels.ClassCode(self.lengths, self.width, patterns(values))
 
 
-def _read_bitmap(cursor: Cursor, span: int) -> Offsets:
-    coded = np.frombuffer(cursor.take(-(-span // 8), "indices in use"), np.uint8)
+def _bitmap(places: Offsets, size: int) -> bytes:
+    """A bit for each of `size` places, each byte's lowest first."""
+    bits = np.zeros(size, np.uint8)
+    bits[places] = 1
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def _read_bitmap(cursor: Cursor, size: int, what: str) -> Offsets:
+    coded = np.frombuffer(cursor.take(-(-size // 8), what), np.uint8)
     bits = np.unpackbits(coded, bitorder="little")
-    if not bits[0] or not bits[span - 1] or bits[:span].all() or bits[span:].any():
-        raise CorruptError("indices in use: the first and the last must be, and one must not")
+    if not bits.any() or bits[size:].any():
+        raise CorruptError(f"{what}: there are none, or bits past the end")
     return np.flatnonzero(bits)
 
 
@@ -207,10 +202,9 @@ class ClassStream:
 
     def encode(self) -> list[bytes]:
         """The coded segments."""
-        ranks = np.cumsum(self.table.lengths > 0).astype(np.uint16) - np.uint16(1)
-        symbols = ranks[np.concatenate(self.segments)]
+        symbols = np.concatenate(self.segments)
         starts = np.cumsum([0, *(segment.size for segment in self.segments)])
-        data, at = kernels.encode_segments(symbols, starts, self.table.lengths[self.table.coded])
+        data, at = kernels.encode_segments(symbols, starts, self.table.lengths)
         return [data[begin:end] for begin, end in pairwise(at.tolist())]
 
 
@@ -232,25 +226,38 @@ def make_class(segments: Sequence[AnyArray], counts: Offsets, item_size: int) ->
         Bytes of a value; pairs have 8 at most.
     """
     used = np.flatnonzero(counts)
-    own = counts[used]
-    single = ClassStream(ClassTable(used, 1, huffman.code_lengths(own)), segments, own, 0)
-    if used.size > MOST_PAIRED_LEVELS or item_size > 4 or used.size == 1:
-        return _coded(single)
-    paired = [ClassTable(used, 2, own).symbols(segment) for segment in segments]
-    pair_counts = kernels.count_symbols(np.concatenate(paired), used.size**2)
-    occur = np.flatnonzero(pair_counts)
-    if occur.size > MAX_ALPHABET:
-        return _coded(single)
-    lengths = np.zeros(used.size**2, np.uint8)
-    lengths[occur] = kernels.code_lengths(pair_counts[occur], PAIR_LENGTH_LIMIT)
-    padding = sum(segment.size % 2 for segment in segments)
-    pairs = ClassStream(ClassTable(used, 2, lengths), paired, pair_counts, padding)
-    return pairs if pairs.size_estimate < single.size_estimate else _coded(single)
+    places = _ranks(used, counts.size)
+    ranks = [places[segment] for segment in segments]
+    table = ClassTable(used, None, huffman.code_lengths(counts[used]))
+    single = ClassStream(table, ranks, counts[used], 0)
+    if not 1 < used.size <= MOST_PAIRED_LEVELS or item_size > MOST_PAIRED_BYTES:
+        return single
+    pairs = _make_pairs(used, ranks)
+    if pairs is None or pairs.size_estimate >= single.size_estimate:
+        return single
+    return pairs
 
 
-def _coded(single: ClassStream) -> ClassStream:
-    segments = [single.table.symbols(segment) for segment in single.segments]
-    return ClassStream(single.table, segments, single.counts, 0)
+def _make_pairs(used: Offsets, ranks: Sequence[AnyArray]) -> ClassStream | None:
+    """The code for pairs of ranks; an odd one out is paired with rank 0. None for too many."""
+    padding = sum(segment.size % 2 for segment in ranks)
+    even = [np.pad(segment, (0, segment.size % 2)) for segment in ranks]
+    symbols = [pair[0::2] * np.uint16(used.size) + pair[1::2] for pair in even]
+    counts = kernels.count_symbols(np.concatenate(symbols), used.size**2)
+    pairs = np.flatnonzero(counts)
+    if pairs.size > MAX_ALPHABET:
+        return None
+    lengths = kernels.code_lengths(counts[pairs], PAIR_LENGTH_LIMIT)
+    places = _ranks(pairs, counts.size)
+    table = ClassTable(used, pairs, lengths)
+    return ClassStream(table, [places[part] for part in symbols], counts[pairs], padding)
+
+
+def _ranks(used: Offsets, size: int) -> AnyArray:
+    """For each of `size` numbers how many of those in use are smaller: uint16[size]."""
+    ranks = np.zeros(size, np.uint16)
+    ranks[used] = np.arange(used.size)
+    return ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,14 +381,9 @@ def _read_runs(cursor: Cursor, numel: int) -> Runs:
     lengths = huffman.decode_table(cursor, "class")
     if lengths.size != count:
         raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
-    coded = takes_bits(lengths)
     counts = block_counts(number, BLOCK)
-    offsets = [
-        skip_segment(cursor, count, coded=coded, what="class segment") for count in counts.tolist()
-    ]
-    classes = decode_symbols(cursor.data, as_offsets(offsets), counts, lengths, "class").astype(
-        np.uint8
-    )
+    offsets = find_segments(cursor, counts, [takes_bits(lengths)])[:-1]
+    classes = decode_symbols(cursor.data, offsets, counts, lengths, "class").astype(np.uint8)
     if np.count_nonzero(np.bincount(classes, minlength=count)) < count:
         raise CorruptError("class: one has no run")
     return Runs(length, classes)
@@ -400,13 +402,13 @@ class Decoder:
         book_bytes = cursor.position
         self.runs = _read_runs(cursor, self.member.numel)
         map_bytes = cursor.position - book_bytes
-        tables = [ClassTable.decode(cursor, self.codebook.size) for _ in range(self.runs.count)]
-        if any(t.width * self.member.dtype.itemsize > 8 for t in tables):
-            raise CorruptError("index width: a pair of elements has more than 8 bytes")
-        self.tables = tables
+        item_size = self.member.dtype.itemsize
+        self.tables = [
+            ClassTable.decode(cursor, self.codebook.size, item_size) for _ in range(self.runs.count)
+        ]
         table_bytes = cursor.position - book_bytes - map_bytes
         self.unit = self.runs.runs_in_block * self.runs.length
-        widths = np.array([table.width for table in tables])
+        widths = np.array([table.width for table in self.tables])
         self.counts = -(-segment_sizes(self.runs, self.member.numel) // widths)
         self.offsets = self._find_segments(cursor)
         segment_bytes = cursor.position - book_bytes - map_bytes - table_bytes
@@ -414,19 +416,18 @@ class Decoder:
         cursor.finish("frame")
 
     def _find_segments(self, cursor: Cursor) -> Offsets:
-        coded = [takes_bits(table.lengths) for table in self.tables]
-        offsets = np.empty_like(self.counts)
-        for block, counts in enumerate(self.counts.tolist()):
-            for k, count in enumerate(counts):
-                offsets[block, k] = skip_segment(
-                    cursor, count, coded=coded[k], what="index segment"
-                )
-        return offsets
+        """Where each segment begins: int64[blocks, classes]."""
+        coded = np.array([takes_bits(table.lengths) for table in self.tables])
+        counts = np.where(coded, self.counts, 0)
+        return find_segments(cursor, counts.reshape(-1), [True])[:-1].reshape(counts.shape)
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    @cached_property
+    def codes(self) -> list[kernels.ClassCode]:
+        """The code of each class, with the values of its symbols."""
+        return [table.code(self.codebook) for table in self.tables]
+
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
-        if out.size == 0:
-            return
         blocks = slice(start // self.unit, -(-stop // self.unit))
         length = self.runs.length
         with corrupt("index"):
@@ -436,9 +437,11 @@ class Decoder:
                 self.runs.classes[start // length : -(-stop // length)],
                 length,
                 self.runs.runs_in_block,
-                [table.code(self.codebook) for table in self.tables],
+                self.codes,
                 patterns(out),
             )
+        if digests is not None:
+            kernels.write_digests(out, digests)
 
     def describe(self) -> Description:
         """Sizes and entropies of the index stream."""
@@ -446,12 +449,10 @@ class Decoder:
         elements = segment_sizes(self.runs, self.member.numel)
         bits = 0
         for k, table in enumerate(self.tables):
-            lengths = table.lengths[table.coded]
             symbols = decode_symbols(
-                self.payload, self.offsets[:, k], self.counts[:, k], lengths, "index"
+                self.payload, self.offsets[:, k], self.counts[:, k], table.lengths, "index"
             )
-            own = np.zeros(table.lengths.size, np.int64)
-            own[table.coded] = kernels.count_symbols(symbols, lengths.size)
+            own = kernels.count_symbols(symbols, table.lengths.size)
             padding = int(np.sum(self.counts[:, k] * table.width - elements[:, k]))
             table.add_counts(own, padding, counts)
             bits += payload_bits(own, table.lengths)
@@ -490,4 +491,5 @@ def describe(layout: Layout, counts: Offsets, bits: int, runs: Runs, codebook: A
         streams=(stream,),
         levels=(int(codebook.size),),
         nonzero=(count_nonzero(codebook, counts),),
+        moments=(moments(codebook, counts),),
     )

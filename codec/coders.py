@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcz.codec import classes, dense, kernels, planes, sparse, stored
-from dcz.codec.codebook import nonzero_of
+from dcz.codec.codebook import moments_of, nonzero_of
 from dcz.codec.errors import VersionError
 from dcz.codec.frame import AnyArray, Frame, FrameDecoder, Member, SharedTensor, patterns
 
@@ -117,7 +117,8 @@ def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:
     padding = PADDING * (1 + sum(tensor.indices.size for tensor in tensors) // dense.BLOCK)
     if sparse.size_bound(first.streams[0].counts) > first.size + padding:
         return first.encode()
-    second = sparse.draft(tensors, nonzero_of(tensors, first.streams))
+    held = nonzero_of(tensors, first.streams), moments_of(tensors, first.streams)
+    second = sparse.draft(tensors, *held)
     if abs(first.size - second.size) <= padding:
         return smallest([first.encode(), second.encode()])
     return second.encode() if second.size < first.size else first.encode()

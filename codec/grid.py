@@ -33,7 +33,7 @@ BINS_A_STEP = 64
 MOST_BINS = 65536
 ITERATIONS = 3
 # At high rates the squared error falls by 2 ln 2 times itself a bit, and it is step**2 / 12.
-SLOPE_FACTOR = 0.1
+SLOPE_FACTOR = 0.12
 PARTS_OF_STEP = 64
 MAX_CORRECTION = 63
 CORRECTED = (1, 2, 4, 8)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import corrupt
 from dcz.codec.varint import Cursor, encode_varint
 
 MAX_ALPHABET = 4096
@@ -71,41 +71,17 @@ def encode_table(lengths: Lengths) -> bytes:
     return size + np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
 
 
-def decode_table(cursor: Cursor, what: str, largest: int = MAX_ALPHABET) -> Lengths:
-    """Read a table written by `encode_table`. Raises CorruptError unless the code is complete.
-
-    Parameters
-    ----------
-    cursor : Cursor
-    what : str
-        The stream's name.
-    largest : int
-        Size of the largest alphabet allowed.
-    """
-    alphabet = cursor.varint(f"{what} alphabet", low=1, high=largest)
+def decode_table(cursor: Cursor, what: str) -> Lengths:
+    """Read a table written by `encode_table`. Raises CorruptError unless the code is complete."""
+    alphabet = cursor.varint(f"{what} alphabet", low=1, high=MAX_ALPHABET)
     if alphabet == 1:
         return np.ones(1, np.uint8)
-    most = -(-alphabet * LONGEST_WORD // 8)
-    coded = cursor.data[cursor.position :][:most]
-    try:
-        lengths, used = kernels.read_lengths(coded, alphabet, first_guess(alphabet), MAX_LENGTH)
-    except ValueError as error:
-        raise CorruptError(f"{what} code lengths: {error}") from None
-    own = cursor.take(-(-used // 8), f"{what} code lengths")
-    if used % 8 and own[-1] >> used % 8:
-        raise CorruptError(f"{what} code lengths: padding is not zero")
-    _check_complete(lengths, what)
+    with corrupt(f"{what} code lengths"):
+        lengths, size = kernels.read_lengths(cursor.rest, alphabet)
+    cursor.skip(size)
     return lengths
 
 
 def first_guess(alphabet: int) -> int:
     """The length assumed before the first symbol: ceil(log2 alphabet)."""
     return (alphabet - 1).bit_length()
-
-
-def _check_complete(lengths: Lengths, what: str) -> None:
-    used = lengths[lengths > 0].astype(np.int64)
-    if used.size == 1 and used[0] == 1:
-        return
-    if used.size < 2 or int(np.sum(1 << (MAX_LENGTH - used))) != 1 << MAX_LENGTH:
-        raise CorruptError(f"{what} code lengths: not a complete prefix code")

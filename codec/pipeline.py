@@ -14,7 +14,7 @@ from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
-from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS, Histogram
+from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
 
 FEW_VALUES = 4096
 SMALL = 4096
@@ -50,8 +50,7 @@ class EncodedTensor:
         """Elements start to stop of what a decoder will give."""
         if self.shared is None:
             return self.array[start:stop]
-        # Indices are in range, and of all modes this one takes them fastest.
-        return self.shared.codebook.take(self.shared.indices[start:stop], mode="clip")
+        return kernels.take(self.shared.indices[start:stop], self.shared.codebook)
 
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
@@ -93,25 +92,13 @@ def _prune_and_share(
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
-    shape = share.histogram(values, plan.cutoff, summary)
-    return _share(array, values, shape, plan, zeros=zeros)
-
-
-def _share(
-    array: AnyArray, values: Weights, shape: Histogram, plan: TensorPlan, *, zeros: bool
-) -> SharedTensor | None:
-    """K-means; where an error was promised, with more levels until it is kept, or None."""
-    levels = plan.levels or 1
-    while True:
-        levels = min(levels, MAX_LEVELS - zeros)
-        centroids = INITIALISATIONS[plan.initialisation](shape, levels)
-        codebook = share.make_codebook(shape, centroids, array.dtype)
-        shared = share.assign(values, plan.cutoff, codebook, zeros=zeros)
-        if plan.error is None or share.sharing_error(values, shared) <= plan.error:
-            return shared
-        if levels == MAX_LEVELS - zeros:
-            return None
-        levels += 1 + levels // 8
+    if plan.levels is None:
+        return None
+    levels = min(plan.levels, MAX_LEVELS - zeros)
+    shape = share.histogram(values, plan.cutoff, summary, levels)
+    centroids = INITIALISATIONS[plan.initialisation](shape, levels)
+    codebook = share.make_codebook(shape, centroids, array.dtype)
+    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 
 
 def _encode_shared(

@@ -17,10 +17,11 @@ import zstandard
 
 from dcz.codec import huffman, kernels
 from dcz.codec.entropy import StreamStatistics, entropy_bits
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     AnyArray,
     Description,
+    Digests,
     Frame,
     Member,
     Parts,
@@ -29,7 +30,7 @@ from dcz.codec.frame import (
     patterns,
     split,
 )
-from dcz.codec.segments import as_offsets, corrupt, identity, skip_segment, takes_bits
+from dcz.codec.segments import as_offsets, find_segments, identity, takes_bits
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 1
@@ -145,12 +146,14 @@ class Decoder:
         size = cursor.varint("plane size", low=1, high=symbols)
         return _CodedPlane(method, cursor.take(size, "plane"), symbols)
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
         for number in range(start // CHUNK, -(-stop // CHUNK)):
             first = number * CHUNK
             chunk = out[first - start : min(first + CHUNK, stop) - start]
             self._decode_chunk(self.chunks[number], chunk)
+        if digests is not None:
+            kernels.write_digests(out, digests)
 
     def _decode_chunk(self, planes: list[_CodedPlane], out: AnyArray) -> None:
         words = _byte_view(out)
@@ -192,14 +195,15 @@ def _decode_huffman(plane: _CodedPlane) -> AnyArray:
     lengths = huffman.decode_table(cursor, "plane")
     if lengths.size > 256:
         raise CorruptError(f"plane alphabet: {lengths.size} symbols in a byte")
-    offset = skip_segment(cursor, plane.symbols, coded=takes_bits(lengths), what="plane segment")
+    counts = as_offsets((plane.symbols,))
+    offsets = find_segments(cursor, counts, [takes_bits(lengths)])[:1]
     cursor.finish("plane")
     out = np.empty(plane.symbols, np.uint8)
     with corrupt("plane"):
         kernels.decode_dense(
             plane.data,
-            as_offsets((offset,)),
-            as_offsets((plane.symbols,)),
+            offsets,
+            counts,
             lengths,
             identity(256).astype(np.uint8),
             out,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
+from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
 from dcz.codec.kernels.reference_runs import CLASS_LIMIT, Bins, ClassCode
 from dcz.codec.kernels.weight_arguments import Summary
 
@@ -34,7 +35,11 @@ if BACKEND == "c":
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
     )
     from dcz.codec.kernels.native_runs import (
         count_runs,
@@ -43,10 +48,10 @@ if BACKEND == "c":
         map_runs,
         nearest_classes,
     )
-    from dcz.codec.kernels.native_tables import read_lengths
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -54,6 +59,7 @@ if BACKEND == "c":
         lookup,
         measure,
         summarize,
+        take,
     )
 else:
     from dcz.codec.kernels.reference_coding import (
@@ -63,7 +69,11 @@ else:
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
     )
     from dcz.codec.kernels.reference_runs import (
         count_runs,
@@ -72,10 +82,10 @@ else:
         map_runs,
         nearest_classes,
     )
-    from dcz.codec.kernels.reference_tables import read_lengths
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -83,17 +93,21 @@ else:
         lookup,
         measure,
         summarize,
+        take,
     )
 
 __all__ = [
     "BACKEND",
     "CLASS_LIMIT",
+    "DIGEST_CHUNK",
     "Bins",
     "ClassCode",
+    "Digests",
     "Summary",
     "assign",
     "cluster",
     "code_lengths",
+    "count_cells",
     "count_magnitudes",
     "count_runs",
     "count_symbols",
@@ -101,9 +115,12 @@ __all__ = [
     "decode_runs",
     "decode_sparse",
     "decoding_table",
+    "digest_count",
     "distinct",
     "encode_segments",
     "find_bins",
+    "find_blocks",
+    "find_segments",
     "histogram",
     "lloyd",
     "lookup",
@@ -113,4 +130,6 @@ __all__ = [
     "read_lengths",
     "split_sparse",
     "summarize",
+    "take",
+    "write_digests",
 ]

@@ -1,18 +1,22 @@
-/* The extension module: the kernels for coding, runs, tables and weights in one. */
+/* The extension module: the kernels for coding, runs, weights and levels in one. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-extern PyMethodDef dcz_coding_methods[];
+extern PyMethodDef dcz_encoding_methods[];
+extern PyMethodDef dcz_decoding_methods[];
+extern PyMethodDef dcz_table_methods[];
 extern PyMethodDef dcz_runs_methods[];
-extern PyMethodDef dcz_tables_methods[];
 extern PyMethodDef dcz_weights_methods[];
+extern PyMethodDef dcz_levels_methods[];
 
 static int add_functions(PyObject *module)
 {
-    if (PyModule_AddFunctions(module, dcz_coding_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_encoding_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_decoding_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_table_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_runs_methods) < 0) return -1;
-    if (PyModule_AddFunctions(module, dcz_tables_methods) < 0) return -1;
-    return PyModule_AddFunctions(module, dcz_weights_methods);
+    if (PyModule_AddFunctions(module, dcz_weights_methods) < 0) return -1;
+    return PyModule_AddFunctions(module, dcz_levels_methods);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_functions}, {0, NULL}};
@@ -20,7 +24,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_functions}, {0, NUL
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_kernels",
-    .m_doc = "Compiled kernels; see the modules native_*.",
+    .m_doc = "Compiled kernels; see the modules native_coding and native_weights.",
     .m_slots = slots,
 };
 

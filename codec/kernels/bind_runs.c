@@ -1,37 +1,12 @@
 /* Python's way to the kernels of runs.c: every check of an argument and every allocation. The
  * results' arrays are the caller's (native_runs.py makes them with NumPy). */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "bind_arguments.h"
+
 #include <string.h>
 
 #include "runs.h"
 
 /* ---- arguments ---- */
-
-/* Sets an error and returns 0. */
-static int refuse(const char *cause)
-{
-    PyErr_SetString(PyExc_ValueError, cause);
-    return 0;
-}
-
-static int is_array(const Py_buffer *buffer, size_t item_size)
-{
-    if (buffer->len % (Py_ssize_t)item_size == 0 && (uintptr_t)buffer->buf % item_size == 0)
-        return 1;
-    return refuse("an array has the wrong item size or alignment");
-}
-
-static size_t items(const Py_buffer *buffer, size_t item_size)
-{
-    return (size_t)buffer->len / item_size;
-}
-
-static void release(Py_buffer *buffers, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (buffers[i].obj) PyBuffer_Release(&buffers[i]);
-}
 
 static int read_runs(const Py_buffer *groups, Py_ssize_t length, size_t count, size_t limit,
                      dcz_runs *runs)

@@ -36,6 +36,8 @@ def symbol_array(symbols: Symbols) -> Symbols:
 
 def integer_array(numbers: Integers) -> Integers:
     """Return counts or positions as a contiguous, aligned array."""
+    if numbers.dtype == np.int64 and numbers.flags.c_contiguous and numbers.flags.aligned:
+        return numbers
     return np.require(numbers, np.int64, ["C", "A"])
 
 

@@ -216,7 +216,7 @@ def decode_runs(
         kind = np.repeat(classes[part], length)[: place.size]
         for k, code in enumerate(codes):
             member = kind == k
-            place[member] = _decode_class(payload, own[k : k + 1], np.count_nonzero(member), code)
+            place[member] = _decode_class(payload, own[k : k + 1], int(member.sum()), code)
 
 
 def _decode_class(payload: Any, offset: Integers, elements: int, code: ClassCode) -> Array:
