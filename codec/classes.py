@@ -29,13 +29,14 @@ from dcz.codec.frame import (
     Parts,
     SharedTensor,
     count_nonzero,
+    is_floating,
     moments,
     patterns,
 )
 from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET, Lengths
 from dcz.codec.kernels import Digests
-from dcz.codec.runs import BLOCK, MAX_CLASSES, Runs, find_runs, one_class
+from dcz.codec.runs import BLOCK, MAX_CLASSES, MIN_LENGTH, Runs, find_runs, one_class
 from dcz.codec.segments import (
     Offsets,
     block_counts,
@@ -363,8 +364,10 @@ def _read_book(cursor: Cursor, member: Member) -> AnyArray:
         raise CorruptError(f"codebook kind: {kind} is neither 0 nor 1")
     if kind == VALUES:
         (book,) = read_codebooks(cursor, [member])
-    else:
+    elif is_floating(member.dtype):
         book = GridBook.decode(cursor).values(member.dtype)
+    else:
+        raise CorruptError(f"codebook kind: a grid of {member.dtype} elements")
     if not 1 <= book.size <= MAX_ALPHABET:
         raise CorruptError(f"codebook levels: {book.size} is outside 1 to {MAX_ALPHABET}")
     return book
@@ -376,10 +379,10 @@ def _read_runs(cursor: Cursor, numel: int) -> Runs:
         return one_class(numel)
     if not 2 <= count <= MAX_CLASSES:
         raise CorruptError(f"classes: {count} is outside 1 to {MAX_CLASSES}")
-    length = cursor.varint("run length", low=1, high=BLOCK)
+    length = cursor.varint("run length", low=MIN_LENGTH, high=BLOCK)
     number = -(-numel // length)
     lengths = huffman.decode_table(cursor, "class")
-    if lengths.size != count:
+    if np.count_nonzero(lengths) != count or lengths.size != count:
         raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
     counts = block_counts(number, BLOCK)
     offsets = find_segments(cursor, counts, [takes_bits(lengths)])[:-1]

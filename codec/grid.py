@@ -65,14 +65,15 @@ class GridBook:
     corrections: tuple[int, ...] = ()
 
     def values(self, dtype: np.dtype[Any]) -> AnyArray:
-        """The codebook: whole 64ths of a step, rounded once to float64 and once to the dtype."""
+        """The codebook: whole 64ths of a step, rounded to float32 and to the dtype."""
         parts = PARTS_OF_STEP * (self.lowest + np.arange(self.levels, dtype=np.int64))
         reach = len(self.corrections) // 2
         for level, correction in zip(range(-reach, reach + 1), self.corrections, strict=False):
             if 0 <= level - self.lowest < self.levels:
                 parts[level - self.lowest] += correction
+        values = np.asarray(self.step * parts / PARTS_OF_STEP)
         with np.errstate(over="ignore"):
-            return np.asarray(self.step * parts / PARTS_OF_STEP).astype(dtype)
+            return values.astype(dtype if dtype.itemsize > 4 else np.float32).astype(dtype)
 
     def encode(self) -> bytes:
         """The book as a frame holds it."""
@@ -133,7 +134,7 @@ def quantize(
     step : float
         Distance of levels; rounded to float32.
     slope_factor : float
-        What a bit may cost, in squared error over step**2; 0 rounds to the nearest.
+        What a bit may cost, in squared error over step**2; 0 minds the error alone.
     dtype : dtype or None
         Of the codebook; that of the values if None.
 

@@ -17,6 +17,7 @@ from dcz.codec.entropy import log2
 from dcz.codec.frame import AnyArray
 
 BLOCK = 2**18
+MIN_LENGTH = 32
 MAX_CLASSES = kernels.CLASS_LIMIT
 CANDIDATES = (2, 5)
 STEPS = 6
@@ -41,7 +42,7 @@ class Runs:
     Attributes
     ----------
     length : int
-        Elements of a run, 1 to 2**18; the last run of the tensor may be shorter.
+        Elements of a run, 32 to 2**18; the last run of the tensor may be shorter.
     classes : uint8[runs]
         The class of each run; all classes from 0 to the greatest are used.
     """
@@ -85,10 +86,10 @@ def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
         Of the tensor.
     """
     length = symbols.size // shape[0] if len(shape) > 1 else 0
-    if symbols.size < FEWEST_ELEMENTS or shape[0] < 2 or not 0 < length <= BLOCK:
+    if symbols.size < FEWEST_ELEMENTS or shape[0] < 2 or not MIN_LENGTH <= length <= BLOCK:
         return one_class(symbols.size)
     shift = max((alphabet - 1).bit_length() - COARSE_BITS, 0)
-    coarse = symbols >> shift if shift else symbols
+    coarse: AnyArray = symbols >> shift if shift else symbols
     rows = np.arange(shape[0], dtype=np.uint32)
     counts = kernels.count_runs(coarse, length, rows, rows.size, (alphabet - 1 >> shift) + 1)
     blocks = -(-symbols.size // BLOCK)
