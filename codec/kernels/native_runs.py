@@ -56,7 +56,7 @@ def count_runs(
 def map_runs(bins: Bins, length: int, groups: Groups, tables: npt.NDArray[np.uint16]) -> Symbols:
     """Look bins up in the tables of groups of runs: see `reference_runs.map_runs`."""
     group_count, width = checked_tables(tables)
-    out: Symbols = np.empty(len(bins), index_type(int(tables.max()) + 1))
+    out: Array = np.empty(len(bins), index_type(int(tables.max()) + 1))
     own = checked_groups(groups, len(bins), length, group_count)
     tables = np.ascontiguousarray(tables)
     _kernels.map_runs(symbol_array(bins), length, own, tables, width, out, out.itemsize)

@@ -134,7 +134,7 @@ def map_runs(bins: Bins, length: int, groups: Groups, tables: npt.NDArray[np.uin
         If a bin or a group has no entry.
     """
     group_count, width = checked_tables(tables)
-    out = np.empty(len(bins), index_type(int(tables.max()) + 1))
+    out: Array = np.empty(len(bins), index_type(int(tables.max()) + 1))
     flat = tables.reshape(-1)
     checked = checked_groups(groups, len(bins), length, group_count)
     for start, own in _group_pieces(len(bins), length, checked):
