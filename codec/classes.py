@@ -147,11 +147,11 @@ def _read_bitmap(cursor: Cursor, size: int, what: str) -> Offsets:
 
 def segment_sizes(runs: Runs, numel: int) -> Offsets:
     """How many elements each class has in each block: int64[blocks, classes]."""
-    blocks = np.arange(runs.classes.size) // runs.runs_in_block
-    places = blocks * runs.count + runs.classes
-    sizes = runs.length * np.bincount(places, minlength=(blocks[-1] + 1) * runs.count)
-    sizes[places[-1]] -= -numel % runs.length
-    return np.asarray(sizes.reshape(-1, runs.count), np.int64)
+    starts = range(0, runs.classes.size, runs.runs_in_block)
+    blocks = [runs.classes[start : start + runs.runs_in_block] for start in starts]
+    sizes = runs.length * np.array([np.bincount(own, minlength=runs.count) for own in blocks])
+    sizes[-1, runs.classes[-1]] -= -numel % runs.length
+    return np.asarray(sizes, np.int64)
 
 
 def by_class(indices: AnyArray, runs: Runs) -> list[list[AnyArray]]:

@@ -17,7 +17,7 @@ from dcz.codec.entropy import log2
 from dcz.codec.frame import AnyArray
 
 BLOCK = 2**18
-MIN_LENGTH = 32
+MIN_LENGTH = 8
 MAX_CLASSES = kernels.CLASS_LIMIT
 CANDIDATES = (2, 5)
 STEPS = 6
@@ -42,7 +42,7 @@ class Runs:
     Attributes
     ----------
     length : int
-        Elements of a run, 32 to 2**18; the last run of the tensor may be shorter.
+        Elements of a run, 8 to 2**18; the last run of the tensor may be shorter.
     classes : uint8[runs]
         The class of each run; all classes from 0 to the greatest are used.
     """

@@ -466,7 +466,7 @@ def decode_classes(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     need(1 <= count <= 16, "classes")
     length, classes = 2**18, [0] * (-(-total // 2**18))
     if count > 1:
-        length = cursor.varint(32, 2**18)
+        length = cursor.varint(8, 2**18)
         classes = class_map(cursor, count, -(-total // length))
     tables = [class_table(cursor, len(book), size) for _ in range(count)]
     out: list[int] = []

@@ -77,7 +77,7 @@ def test_the_smallest_payload_decodes() -> None:
         (b"\x01\x00\x00\x80\x3f\x00\x01\x00", "grid of uint8"),
         (VALUES + b"\x00", "classes"),
         (VALUES + b"\x11", "classes"),
-        (VALUES + b"\x02\x1f", "run length"),
+        (VALUES + b"\x02\x07", "run length"),
         (VALUES + b"\x02\x20\x01", "class alphabet"),
         (VALUES + b"\x02\x20" + TWO_CODES + b"\x01\x00", "one has no run"),
         (ONE_CLASS + b"\x04", "table flags"),

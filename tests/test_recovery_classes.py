@@ -248,7 +248,7 @@ def test_long_runs_of_zeros_are_coded_by_gaps() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(step=st.floats(0.01, 5), seed=st.integers(0, 99), size=st.integers(1, 3000))
+@given(step=st.floats(0.3, 5), seed=st.integers(0, 99), size=st.integers(1000, 5000))
 def test_without_a_slope_the_error_is_that_of_rounding_or_less(
     step: float, seed: int, size: int
 ) -> None:
@@ -256,7 +256,7 @@ def test_without_a_slope_the_error_is_that_of_rounding_or_less(
     shared = grid.quantize(values, (size,), step, 0.0)
     error = np.sum((values - shared.codebook[shared.indices]) ** 2)
     rounding = np.sum((values - np.rint(values / step) * step) ** 2)
-    assert error <= 1.01 * rounding + size * (step / 64) ** 2
+    assert error <= 1.01 * rounding
 
 
 def test_zero_stays_zero() -> None:
