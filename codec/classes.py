@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dcz.codec import huffman, kernels
+from dcz.codec.class_table import MOST_PAIRED_BYTES, MOST_PAIRED_LEVELS, ClassTable
 from dcz.codec.codebook import read_codebooks, write_codebooks
 from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
 from dcz.codec.errors import CorruptError, corrupt
@@ -36,7 +37,16 @@ from dcz.codec.frame import (
 from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET, Lengths
 from dcz.codec.kernels import Digests
-from dcz.codec.runs import BLOCK, MAX_CLASSES, MIN_LENGTH, Runs, find_runs, one_class
+from dcz.codec.runs import (
+    BLOCK,
+    MAX_CLASSES,
+    MIN_LENGTH,
+    Runs,
+    by_class,
+    find_runs,
+    one_class,
+    segment_sizes,
+)
 from dcz.codec.segments import (
     Offsets,
     block_counts,
@@ -48,126 +58,9 @@ from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 4
 VALUES, GRID = 0, 1
-PAIRS, BITMAP = 1, 2
-MOST_PAIRED_BYTES = 4
-MOST_PAIRED_LEVELS = 128
 # Longer codes would gain little, and their table would leave the nearest cache.
 PAIR_LENGTH_LIMIT = 14
 SEGMENT_BYTES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ClassTable:
-    """The code of a class, for single indices or for pairs.
-
-    Attributes
-    ----------
-    used : int64[n]
-        The indices that occur, ascending.
-    pairs : int64[m] or None
-        The pairs that occur, ascending: i * n + j for the i-th and the j-th of `used`. None for a
-        code of single indices.
-    lengths : uint8[m or n]
-        Code length of each pair or index, in bits.
-    """
-
-    used: Offsets
-    pairs: Offsets | None
-    lengths: Lengths
-
-    @property
-    def width(self) -> int:
-        """Indices in a symbol."""
-        return 1 if self.pairs is None else 2
-
-    def encode(self) -> bytes:
-        """The table as a frame holds it."""
-        first, span = int(self.used[0]), int(self.used[-1] - self.used[0]) + 1
-        full = self.used.size == span
-        flags = (PAIRS if self.pairs is not None else 0) | (0 if full else BITMAP)
-        head = bytes([flags]) + encode_varint(first) + encode_varint(span)
-        if not full:
-            head += _bitmap(self.used - first, span)
-        if self.pairs is not None:
-            head += _bitmap(self.pairs, self.used.size**2)
-        return head + huffman.encode_table(self.lengths)
-
-    @classmethod
-    def decode(cls, cursor: Cursor, levels: int, item_size: int) -> ClassTable:
-        """Read a table for a codebook of so many levels and bytes. Raises CorruptError."""
-        flags = cursor.byte("table flags")
-        if flags > PAIRS | BITMAP:
-            raise CorruptError(f"table flags: {flags} is over {PAIRS | BITMAP}")
-        first = cursor.varint("first index", high=levels - 1)
-        span = cursor.varint("span of indices", low=1, high=levels - first)
-        used = np.arange(span)
-        if flags & BITMAP:
-            used = _read_bitmap(cursor, span, "indices in use")
-        pairs = None
-        if flags & PAIRS:
-            if used.size > MOST_PAIRED_LEVELS or item_size > MOST_PAIRED_BYTES:
-                raise CorruptError(f"table flags: pairs of {used.size} values of {item_size} bytes")
-            pairs = _read_bitmap(cursor, used.size**2, "pairs in use")
-        lengths = huffman.decode_table(cursor, "index")
-        if lengths.size != (used.size if pairs is None else pairs.size):
-            raise CorruptError(f"index alphabet: {lengths.size} symbols do not fit those in use")
-        return cls(first + used, pairs, lengths)
-
-    def add_counts(self, counts: Offsets, padding: int, total: Offsets) -> None:
-        """Add to `total` how often each index occurs, by the counts of symbols."""
-        if self.pairs is None:
-            total[self.used] += counts
-            return
-        for ranks in np.divmod(self.pairs, self.used.size):
-            np.add.at(total, self.used[ranks], counts)
-        total[self.used[0]] -= padding
-
-    def code(self, codebook: AnyArray) -> kernels.ClassCode:
-        """The code with the values of its symbols."""
-        values = codebook[self.used]
-        if self.pairs is not None:
-            values = values[np.stack(np.divmod(self.pairs, self.used.size), axis=1)].reshape(-1)
-        return kernels.ClassCode(self.lengths, self.width, patterns(values))
-
-
-def _bitmap(places: Offsets, size: int) -> bytes:
-    """A bit for each of `size` places, each byte's lowest first."""
-    bits = np.zeros(size, np.uint8)
-    bits[places] = 1
-    return np.packbits(bits, bitorder="little").tobytes()
-
-
-def _read_bitmap(cursor: Cursor, size: int, what: str) -> Offsets:
-    coded = np.frombuffer(cursor.take(-(-size // 8), what), np.uint8)
-    bits = np.unpackbits(coded, bitorder="little")
-    if not bits.any() or bits[size:].any():
-        raise CorruptError(f"{what}: there are none, or bits past the end")
-    return np.flatnonzero(bits)
-
-
-def segment_sizes(runs: Runs, numel: int) -> Offsets:
-    """How many elements each class has in each block: int64[blocks, classes]."""
-    starts = range(0, runs.classes.size, runs.runs_in_block)
-    blocks = [runs.classes[start : start + runs.runs_in_block] for start in starts]
-    sizes = runs.length * np.array([np.bincount(own, minlength=runs.count) for own in blocks])
-    sizes[-1, runs.classes[-1]] -= -numel % runs.length
-    return np.asarray(sizes, np.int64)
-
-
-def by_class(indices: AnyArray, runs: Runs) -> list[list[AnyArray]]:
-    """The indices of every class in every block: result[block][class]."""
-    found = []
-    for block, sizes in enumerate(segment_sizes(runs, indices.size)):
-        first = block * runs.runs_in_block
-        classes = runs.classes[first : first + runs.runs_in_block]
-        part = indices[first * runs.length :][: classes.size * runs.length]
-        if runs.count == 1:
-            found.append([part])
-            continue
-        rows = np.resize(part, classes.size * runs.length).reshape(-1, runs.length)
-        own = [rows[classes == k].reshape(-1)[:size] for k, size in enumerate(sizes.tolist())]
-        found.append(own)
-    return found
 
 
 @dataclass(frozen=True)

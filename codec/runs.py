@@ -130,3 +130,28 @@ def _coded_bits(counts: Counts, blocks: int) -> int:
     """About what symbols take with a code for each row of counts."""
     overhead = len(counts) * (TABLE_BITS + SEGMENT_BITS * blocks)
     return int(np.sum(counts * _rates(counts))) // RATE_UNIT + overhead
+
+
+def segment_sizes(runs: Runs, numel: int) -> Counts:
+    """How many elements each class has in each block: int64[blocks, classes]."""
+    starts = range(0, runs.classes.size, runs.runs_in_block)
+    blocks = [runs.classes[start : start + runs.runs_in_block] for start in starts]
+    sizes = runs.length * np.array([np.bincount(own, minlength=runs.count) for own in blocks])
+    sizes[-1, runs.classes[-1]] -= -numel % runs.length
+    return np.asarray(sizes, np.int64)
+
+
+def by_class(indices: AnyArray, runs: Runs) -> list[list[AnyArray]]:
+    """The indices of every class in every block: result[block][class]."""
+    found = []
+    for block, sizes in enumerate(segment_sizes(runs, indices.size)):
+        first = block * runs.runs_in_block
+        classes = runs.classes[first : first + runs.runs_in_block]
+        part = indices[first * runs.length :][: classes.size * runs.length]
+        if runs.count == 1:
+            found.append([part])
+            continue
+        rows = np.resize(part, classes.size * runs.length).reshape(-1, runs.length)
+        own = [rows[classes == k].reshape(-1)[:size] for k, size in enumerate(sizes.tolist())]
+        found.append(own)
+    return found
