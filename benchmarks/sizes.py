@@ -29,7 +29,7 @@ from speed import announce, load_average
 from speed_table import Experiment
 
 import dcz
-from dcz.formats.sweep import PRESETS
+from dcz.codec.recipe import PRESETS
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="sizes alone")
     known = list(checkpoints.SOURCES | checkpoints.OTHERS)
     parser.add_argument("--only", nargs="*", choices=known, default=known, metavar="CHECKPOINT")
-    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
+    parser.add_argument("--presets", nargs="+", choices=tuple(PRESETS), default=list(PRESETS))
     also = "other checkpoints: .safetensors, .pt, .pth or .npz"
     parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="PATH", help=also)
     parser.add_argument("--runs", type=int, default=5, help="rounds of each comparison of times")

@@ -16,7 +16,6 @@ from checkpoints import Arrays
 from equal_error import Bracket, Point, bracket
 
 import dcz
-from dcz.formats.sweep import recipe_for
 
 # An error aimed at is met to within a preset's own precision, so aims go up and down by this.
 AIM_STEP = 1.1
@@ -161,4 +160,4 @@ def _packing(arrays: Arrays, preset: str, error: float, scratch: Path) -> Callab
 
 def pack(arrays: Arrays, preset: str, error: float, path: Path) -> None:
     """Pack weights with a preset that aims at an error."""
-    dcz.save_file(arrays, path, recipe_for(preset, error))
+    dcz.save_file(arrays, path, dcz.Recipe(preset=preset, max_error=error))

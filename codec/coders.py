@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.codec import dense, planes, sparse, stored
+from dcz.codec import classes, dense, kernels, planes, sparse, stored
 from dcz.codec.codebook import moments_of, nonzero_of
 from dcz.codec.entropy import log2
 from dcz.codec.errors import VersionError
@@ -22,6 +22,8 @@ from dcz.codec.frame import (
 )
 
 PADDING = 64
+# Where a few bytes of a frame's head may decide, all that can code a tensor is tried.
+SMALL = 4096
 VARIED_SAMPLE = 1 << 15
 # A codebook is worth the time to find it if it saves at least this part of the planes' bytes.
 WORTH = 64
@@ -51,6 +53,7 @@ CODERS: dict[int, Coder] = {
     planes.CODER: Coder("lossless", 1, planes.Decoder),
     dense.CODER: Coder("huffman-dense", 1, dense.Decoder),
     sparse.CODER: Coder("huffman-sparse", 1, sparse.Decoder),
+    classes.CODER: Coder("huffman-classes", 1, classes.Decoder),
 }
 
 
@@ -67,6 +70,51 @@ def open_frame(coder: int, payload: memoryview, members: Sequence[Member]) -> Fr
     if coder not in CODERS:
         raise VersionError(f"coder {coder} is not known to this release")
     return CODERS[coder].decoder(payload, members)
+
+
+def encode(tensor: SharedTensor, shape: tuple[int, ...], coder: str = "auto") -> Frame:
+    """Code one shared tensor.
+
+    Parameters
+    ----------
+    tensor : SharedTensor
+        A `GridTensor` keeps the classes and the compact codebook of its quantizer.
+    shape : tuple of int
+        Of the tensor, whose rows are put into classes.
+    coder : {"huffman", "auto"}
+        ``huffman`` has one Huffman code for single indices, as Deep Compression has; ``auto`` may
+        use codes for pairs of indices and for classes of rows, where these are smaller. Pairs
+        decode as fast as single indices; classes of rows, which take longer, are chosen only
+        where they save one part in `runs.CLASS_PRICE`.
+
+    Raises
+    ------
+    ValueError
+        For another coder.
+    """
+    if coder not in ("huffman", "auto"):
+        raise ValueError(f"coder {coder!r} is neither 'huffman' nor 'auto'")
+    if coder == "huffman" or not classes.codable(tensor):
+        return encode_shared([tensor])
+    frames = [classes.draft(tensor, shape).encode()]
+    by_gaps = _zero_first(tensor)
+    if by_gaps.has_zero or tensor.indices.size <= SMALL:
+        frames.append(encode_shared([by_gaps]))
+    return smallest(frames)
+
+
+def _zero_first(tensor: SharedTensor) -> SharedTensor:
+    """The tensor with zero as entry 0 of its codebook, if most of it is zero: to code gaps."""
+    zeros = np.flatnonzero(patterns(tensor.codebook) == 0)
+    if tensor.has_zero or zeros.size != 1:
+        return tensor
+    zero, levels = int(zeros[0]), tensor.codebook.size
+    counts = kernels.count_symbols(tensor.indices, levels)
+    if 2 * int(counts[zero]) < tensor.indices.size:
+        return tensor
+    order = np.concatenate(([zero], np.delete(np.arange(levels), zero)))
+    place = np.argsort(order).astype(tensor.indices.dtype)
+    return SharedTensor(place[tensor.indices], tensor.codebook[order], True)
 
 
 def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:

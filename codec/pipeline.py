@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import coders, kernels, plane_methods, share
+from dcz.codec import coders, grid, kernels, plane_methods, share
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
+from dcz.codec.histogram import POSITIONS
+from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
 from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
@@ -67,10 +69,11 @@ def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not _prunes(few, plan.cutoff):
             return _encode_exact(array, summary.energy, few)
-        shared = _prune_and_share(array, values, summary, plan, few)
+        shared = _prune_and_share(tensor, values, summary, plan, few)
         if shared is None:
             return _encode_survivors(array, values, plan.cutoff, summary.energy)
-        return _encode_shared(array, values, shared, summary.energy)
+        frame = coders.encode(shared, tensor.shape, plan.coder)
+        return _smaller(array, values, shared, frame, summary.energy)
 
 
 def _prunes(few: SharedTensor, cutoff: float) -> bool:
@@ -79,7 +82,7 @@ def _prunes(few: SharedTensor, cutoff: float) -> bool:
 
 
 def _prune_and_share(
-    array: AnyArray,
+    tensor: TensorSource,
     values: Weights,
     summary: kernels.Summary,
     plan: TensorPlan,
@@ -88,24 +91,49 @@ def _prune_and_share(
     """The surviving weights under a codebook; their own values where they are few already."""
     zeros = summary.zeros > 0 or plan.cutoff > 0
     if not share.survives(summary, plan.cutoff):
-        nothing = np.zeros(0, array.dtype)
+        nothing = np.zeros(0, tensor.dtype)
         return share.assign(values, np.inf, nothing, zeros=True)
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
+    if plan.slope is not None:
+        return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
     if plan.levels is None:
         return None
     levels = min(plan.levels, MAX_LEVELS - zeros)
     shape = share.histogram(values, plan.cutoff, summary, levels)
     centroids = INITIALISATIONS[plan.initialisation](shape, levels)
-    codebook = share.make_codebook(shape, centroids, array.dtype)
+    codebook = share.make_codebook(shape, centroids, tensor.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 
 
-def _encode_shared(
-    array: AnyArray, values: Weights, shared: SharedTensor, energy: float
+def _share_on_grid(
+    tensor: TensorSource,
+    values: Weights,
+    summary: kernels.Summary,
+    plan: TensorPlan,
+    *,
+    zeros: bool,
+) -> SharedTensor | None:
+    """The grid that suits the slope; one too fine for rate-distortion rounding rounds plainly."""
+    assert plan.slope is not None
+    step = float(np.float32(math.sqrt(plan.slope / grid.SLOPE_FACTOR)))
+    levels = (summary.maximum - summary.minimum) / step if step else math.inf
+    if levels < MAX_ALPHABET - 1:
+        kept = np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
+        return grid.quantize(kept, tensor.shape, step, dtype=tensor.dtype)
+    if levels > MAX_LEVELS - 2:
+        return None
+    shape = share.histogram(values, plan.cutoff, summary)
+    positions = np.arange(math.floor(levels) + 1) * (step / (shape.high - shape.low) * POSITIONS)
+    codebook = share.make_codebook(shape, positions, tensor.dtype)
+    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def _smaller(
+    array: AnyArray, values: Weights, shared: SharedTensor, frame: Frame, energy: float
 ) -> EncodedTensor:
-    frame = coders.encode_shared([shared])
+    """The shared tensor, or the original where that is smaller."""
     lossless = _smaller_lossless(array, shared, frame)
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)

@@ -19,7 +19,7 @@ from dcz.codec.allocate import Curve
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray, is_floating
 from dcz.codec.prune import Weights, cutoff_for_sparsity
-from dcz.codec.recipe import DEFAULT_QUANTIZER, DEFAULT_STATES, Recipe, Settings
+from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
 
 
@@ -52,9 +52,7 @@ class TensorPlan:
     initialisation : str
         K-means: a key of `INITIALISATIONS`.
     slope : float or None
-        Grid and trellis: the squared error that a bit has to save.
-    states : int
-        Trellis: number of states.
+        Grid: the squared error that a bit has to save.
     """
 
     quantizer: str
@@ -63,7 +61,6 @@ class TensorPlan:
     levels: int | None = None
     initialisation: str = "best"
     slope: float | None = None
-    states: int = 8
 
     @property
     def share(self) -> bool:
@@ -164,7 +161,6 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
         cutoff=settings.threshold or 0.0,
         levels=settings.level_count,
         initialisation=settings.initialisation or "best",
-        states=settings.states or DEFAULT_STATES,
     )
 
 

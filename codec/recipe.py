@@ -15,13 +15,11 @@ from dcz.codec.share import INITIALISATIONS
 
 DEFAULT_MAX_ERROR = 1e-3
 SCOPES = ("global", "tensor")
-CODERS = ("huffman",)
+CODERS = ("huffman", "auto")
 # How weights are shared, and what codes the result unless the recipe says otherwise.
-QUANTIZERS = {"kmeans": "huffman", "lossless": "huffman"}
-PRESETS = {"paper": "kmeans"}
+QUANTIZERS = {"kmeans": "huffman", "grid": "auto", "lossless": "huffman"}
+PRESETS = {"paper": "kmeans", "balanced": "grid"}
 DEFAULT_PRESET, DEFAULT_QUANTIZER = "paper", "kmeans"
-TRELLIS_STATES = (4, 8, 16, 32, 64)
-DEFAULT_STATES = 8
 AIMS = ("max_error", "target_ratio", "target_size")
 
 Sensitivity = Callable[[str, AnyArray], float | AnyArray]
@@ -33,9 +31,9 @@ class Settings:
 
     Attributes
     ----------
-    quantizer : "kmeans", "grid", "trellis" or "lossless"
+    quantizer : "kmeans", "grid" or "lossless"
         How weights are shared: by k-means as in Deep Compression, on a uniform grid whose step all
-        tensors have in common, by dependent quantization on such a grid, or not at all.
+        tensors have in common, or not at all.
     bits : int
         Index bits, 1 to 16: 2**bits levels.
     levels : int
@@ -46,8 +44,6 @@ class Settings:
         Prune weights of a smaller magnitude, instead of `sparsity`.
     initialisation : "best", "optimal", "linear", "density" or "random"
         Where k-means starts.
-    states : 4, 8, 16, 32 or 64
-        Of the trellis: more of them take longer to pack and no longer to decode.
     importance : float
         What a squared error in the tensor counts for, against 1 in others. It moves bits between
         tensors; errors are bounded and reported as they are.
@@ -59,7 +55,6 @@ class Settings:
     sparsity: float | None = None
     threshold: float | None = None
     initialisation: str | None = None
-    states: int | None = None
     importance: float | None = None
 
     def __post_init__(self) -> None:
@@ -70,7 +65,6 @@ class Settings:
         _in_range("sparsity", self.sparsity, float, 0, 1)
         _in_range("threshold", self.threshold, float, 0, float("inf"))
         _in_range("importance", self.importance, float, 1e-12, 1e12)
-        _one_of("states", self.states, TRELLIS_STATES)
         if self.sparsity == 1:
             raise RecipeError("sparsity: 1 would prune every weight")
         if self.bits is not None and self.levels is not None:
@@ -108,10 +102,9 @@ class Recipe(Settings):
 
     Attributes
     ----------
-    preset : "paper", "balanced" or "max"
+    preset : "paper" or "balanced"
         The quantizer of tensors for which none is named: k-means as in Deep Compression (the
-        default); the grid, nearly as small as can be and quick to decode; or the trellis, whatever
-        it costs.
+        default), or the grid, which is smaller at equal error and nearly as quick to decode.
     max_error : float
         Bound of the relative squared error that sharing may add, over all floating-point tensors
         of two or more dimensions together, 1e-3 by default. It decides the levels, and excludes
@@ -122,9 +115,9 @@ class Recipe(Settings):
         The most bytes the file may have, instead of either.
     scope : "global" or "tensor"
         Whether `sparsity` is reached over all tensors with one threshold, or in each tensor.
-    coder : "huffman", "rans", "mixed" or "auto"
-        The entropy coder; by default the one that suits the quantizer. "auto" weighs size against
-        the time to decode, for each tensor. A trellis needs "mixed".
+    coder : "huffman" or "auto"
+        The entropy coder; by default the one that suits the quantizer. "huffman" is the paper's;
+        "auto" may code pairs of weights together, and rows by classes, where that is smaller.
     sensitivity : callable
         Given a tensor's name and its weights, says what a squared error in it counts for: a number,
         or one for each weight, whose mean is taken, such as the diagonal of a Hessian or of the
@@ -156,12 +149,6 @@ class Recipe(Settings):
         if aims and self.level_count is not None:
             raise RecipeError(f"{aims[0]} chooses the levels; leave out bits and levels")
         Settings(**self._own_settings())
-        trellis = "trellis" in [
-            self._own_settings()["quantizer"],
-            *(r.quantizer for r in self.rules),
-        ]
-        if trellis and self.coder not in (None, "auto", "mixed"):
-            raise RecipeError(f"coder: {self.coder} cannot code a trellis; leave it out")
 
     @property
     def error_bound(self) -> float:
@@ -170,9 +157,7 @@ class Recipe(Settings):
 
     def coder_for(self, settings: Settings) -> str:
         """The entropy coder of a tensor."""
-        if self.coder is None or settings.quantizer == "trellis":
-            return QUANTIZERS[settings.quantizer or DEFAULT_QUANTIZER]
-        return self.coder
+        return self.coder or QUANTIZERS[settings.quantizer or DEFAULT_QUANTIZER]
 
     def settings_for(self, name: str) -> Settings:
         """The settings of one tensor: the recipe's own, overridden by each rule that matches."""
@@ -224,15 +209,12 @@ _EXCLUDES = {
 }
 # What a quantizer has no use for.
 _UNUSED = {
-    "kmeans": ("states",),
-    "grid": ("bits", "levels", "initialisation", "states"),
-    "trellis": ("bits", "levels", "initialisation"),
+    "kmeans": (),
+    "grid": ("bits", "levels", "initialisation"),
     "lossless": tuple(f.name for f in dataclasses.fields(Settings) if f.name != "quantizer"),
 }
 _REASONS = {
-    "kmeans": "k-means has no trellis",
     "grid": "the aim chooses a grid's levels",
-    "trellis": "the aim chooses a trellis' levels",
     "lossless": "lossless keeps every weight as it is",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import threading
@@ -244,7 +245,8 @@ class Archive(Mapping[str, AnyArray]):
         """Decode a frame's only tensor into what `place` gives: parts to do in any order."""
         decoder = self._open(entry)
         size, itemsize = entry.info.numel, entry.info.dtype.itemsize
-        step = max(decoder.unit, _TASK_BYTES // itemsize)
+        # A part is whole units of the decoder, and whole chunks of the digest.
+        step = math.lcm(decoder.unit, _TASK_BYTES // itemsize)
         for start in range(0, max(size, 1), step):
             stop = min(start + step, size)
             chunks = slice(start * itemsize // CHUNK, max(-(-stop * itemsize // CHUNK), 1))

@@ -136,7 +136,6 @@ _OPTIONS = (
     "target_size",
     "quantizer",
     "initialisation",
-    "states",
     "coder",
 )
 # An option given on the command line takes the place of these in a recipe file.
@@ -253,6 +252,7 @@ def report(options: argparse.Namespace) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Pack a checkpoint with every preset for several errors, and show what each needs."""
+    from dcz.codec.recipe import PRESETS
     from dcz.formats import picture, sweep, tables
     from dcz.formats.checkpoint import open_checkpoint
 
@@ -266,7 +266,7 @@ def _sweep(options: argparse.Namespace) -> int:
         _refuse_overwriting(options.dest, start, "a picture; choose another name")
     with input_path(options.source) as source, open_checkpoint(source) as checkpoint:
         total = sum(info.nbytes for info in checkpoint.tensors.values())
-        points = len(sweep.PRESETS) * len(sweep.ERRORS)
+        points = len(PRESETS) * len(sweep.ERRORS)
         with Progress("packing", points * total) as progress:
             found = sweep.sweep(checkpoint, progress=progress)
     found = dataclasses.replace(found, source=options.source)

@@ -10,13 +10,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from dcz.codec.recipe import Recipe
+from dcz.codec.recipe import PRESETS, Recipe
 from dcz.codec.report import Report
 from dcz.formats.checkpoint import open_checkpoint
 from dcz.formats.packing import pack
 from dcz.formats.tensors import Checkpoint
 
-PRESETS = ("paper",)
 ERRORS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 Path = str | os.PathLike[str]
@@ -87,16 +86,9 @@ class Sweep:
         return dataclasses.asdict(self)
 
 
-def recipe_for(preset: str, max_error: float) -> Recipe:
-    """The recipe of a preset that aims at an error."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is none of {', '.join(PRESETS)}")
-    return Recipe(max_error=max_error)
-
-
 def sweep(
     source: Path | Checkpoint,
-    presets: Sequence[str] = PRESETS,
+    presets: Sequence[str] = tuple(PRESETS),
     errors: Sequence[float] = ERRORS,
     *,
     jobs: int | None = None,
@@ -108,7 +100,7 @@ def sweep(
     ----------
     source : path or Checkpoint
     presets : sequence of str
-        Of `PRESETS`.
+        Of `recipe.PRESETS`.
     errors : sequence of float
         Relative squared errors to aim at.
     jobs, progress
@@ -125,7 +117,7 @@ def sweep(
         source_bytes = 0
         for preset in presets:
             for error in sorted(errors):
-                recipe = recipe_for(preset, error)
+                recipe = Recipe(preset=preset, max_error=error)
                 dest = os.path.join(folder, "point.dcz")
                 report = pack(checkpoint, dest, recipe, jobs=jobs, progress=progress)
                 source_bytes = report.source_bytes

@@ -238,5 +238,5 @@ def test_damage_is_reported_with_its_tensor(
     monkeypatch.setattr(packing, "verify", lambda archive: None)
     weights = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
     dcz.save_file({"weights": weights}, path)
-    with pytest.raises(dcz.ChecksumError, match="'weights'.*digest"):
+    with pytest.raises(dcz.ChecksumError, match=r"'weights'.*digest"):
         dcz.load_file(path, jobs=jobs)

@@ -17,7 +17,8 @@ from safetensors.numpy import save_file
 
 import dcz
 from dcz.cli import main
-from dcz.formats.sweep import ERRORS, PRESETS, recipe_for, sweep
+from dcz.codec.recipe import PRESETS
+from dcz.formats.sweep import ERRORS, sweep
 
 Capture = pytest.CaptureFixture[str]
 
@@ -52,7 +53,7 @@ def test_points_are_what_packing_gives(source: Path, tmp_path: Path) -> None:
         assert [p.max_error for p in found.curve(preset)] == sorted(errors)
     for point in found.points:
         dest = tmp_path / "point.dcz"
-        report = dcz.pack(source, dest, recipe_for(point.preset, point.max_error))
+        report = dcz.pack(source, dest, dcz.Recipe(preset=point.preset, max_error=point.max_error))
         shared = [t for t in report.tensors if t.relative_error]
         assert point.file_bytes == dest.stat().st_size
         assert point.relative_error == report.relative_error <= point.max_error

@@ -10,6 +10,7 @@ import os
 from importlib.util import find_spec
 
 from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
+from dcz.codec.kernels.reference_runs import CLASS_LIMIT, Bins, ClassCode
 from dcz.codec.kernels.weight_arguments import Summary
 
 
@@ -49,6 +50,13 @@ if BACKEND == "c":
         split_pairs,
         split_planes,
     )
+    from dcz.codec.kernels.native_runs import (
+        count_runs,
+        decode_runs,
+        find_bins,
+        map_runs,
+        nearest_classes,
+    )
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -85,6 +93,13 @@ else:
         split_pairs,
         split_planes,
     )
+    from dcz.codec.kernels.reference_runs import (
+        count_runs,
+        decode_runs,
+        find_bins,
+        map_runs,
+        nearest_classes,
+    )
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
@@ -101,7 +116,10 @@ else:
 
 __all__ = [
     "BACKEND",
+    "CLASS_LIMIT",
     "DIGEST_CHUNK",
+    "Bins",
+    "ClassCode",
     "Digests",
     "Summary",
     "assign",
@@ -111,20 +129,25 @@ __all__ = [
     "count_cells",
     "count_magnitudes",
     "count_pairs",
+    "count_runs",
     "count_symbols",
     "decode_dense",
+    "decode_runs",
     "decode_sparse",
     "decoding_table",
     "digest_count",
     "distinct",
     "encode_segments",
+    "find_bins",
     "find_blocks",
     "find_segments",
     "histogram",
     "join_planes",
     "lloyd",
     "lookup",
+    "map_runs",
     "measure",
+    "nearest_classes",
     "pack_bits",
     "pair_symbols",
     "read_lengths",

@@ -72,6 +72,40 @@ def split_pairs(
     pairs: Array, packed: Buffer, low_bits: int, low: Array, high: Array, /
 ) -> None: ...
 
+# Kernels on runs (bind_runs.c). Results are written to the last array.
+
+def find_bins(values: Array, wide: bool, scale: float, low: float, bins: Array, /) -> None: ...
+def count_runs(
+    symbols: Array, item_size: int, length: int, groups: Array, alphabet: int, counts: Array, /
+) -> None: ...
+def map_runs(
+    bins: Array,
+    length: int,
+    groups: Array,
+    tables: Array,
+    width: int,
+    out: Array,
+    item_size: int,
+    /,
+) -> None: ...
+def nearest_classes(
+    counts: Array, alphabet: int, rates: Array, nearest: Array, sums: Array, /
+) -> None: ...
+def decode_runs(
+    payload: Any,
+    offsets: Array,
+    classes: Array,
+    length: int,
+    runs_in_block: int,
+    lengths: Array,
+    alphabets: Array,
+    widths: Array,
+    values: Array,
+    item_size: int,
+    out: Array,
+    /,
+) -> None: ...
+
 # Weight kernels (bind_weights.c, bind_levels.c). Results are written to the last arrays.
 
 def summarize(values: Array, /) -> tuple[float, float, int, bool, float]: ...
