@@ -278,7 +278,7 @@ def _read_runs(cursor: Cursor, numel: int) -> Runs:
     if np.count_nonzero(lengths) != count or lengths.size != count:
         raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
     counts = block_counts(number, BLOCK)
-    offsets = find_segments(cursor, counts, [takes_bits(lengths)])[:-1]
+    offsets = find_segments(cursor, counts, [takes_bits(lengths)], "class")[:-1]
     classes = decode_symbols(cursor.data, offsets, counts, lengths, "class").astype(np.uint8)
     if np.count_nonzero(np.bincount(classes, minlength=count)) < count:
         raise CorruptError("class: one has no run")
@@ -315,7 +315,7 @@ class Decoder:
         """Where each segment begins: int64[blocks, classes]."""
         coded = np.array([takes_bits(table.lengths) for table in self.tables])
         counts = np.where(coded, self.counts, 0)
-        return find_segments(cursor, counts.reshape(-1), [True])[:-1].reshape(counts.shape)
+        return find_segments(cursor, counts.reshape(-1), [True], "index")[:-1].reshape(counts.shape)
 
     @cached_property
     def codes(self) -> list[kernels.ClassCode]:

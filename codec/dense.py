@@ -123,7 +123,9 @@ class Decoder:
         self.codes = read_index_codes(cursor, max(book.size for book in self.codebooks) or 1)
         self.counts = block_counts(numel(members), BLOCK)
         # Where each segment begins, block by block, and the last one ends.
-        self.bounds = find_segments(cursor, self.counts, [code.coded for code in self.codes])
+        self.bounds = find_segments(
+            cursor, self.counts, [code.coded for code in self.codes], "index"
+        )
         self.offsets = [self.bounds[i : -1 : len(self.codes)] for i in range(len(self.codes))]
         cursor.finish("frame")
 
@@ -136,7 +138,11 @@ class Decoder:
             if digests is not None:
                 kernels.write_digests(out, digests)
             return
-        if self.codebooks[0].size == 0 and out.size:
+        if out.size == 0:
+            if digests is not None:
+                kernels.write_digests(out, digests)
+            return
+        if self.codebooks[0].size == 0:
             raise CorruptError("index in an empty codebook")
         with corrupt("index"):
             kernels.decode_dense(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec.entropy import StreamStatistics
-from dcz.codec.kernels import Digests
+from dcz.codec.kernels import Digests as Digests
 
 AnyArray = npt.NDArray[Any]
 

@@ -125,7 +125,8 @@ def _share_on_grid(
     if levels > MAX_LEVELS - 2:
         return None
     shape = share.histogram(values, plan.cutoff, summary)
-    positions = np.arange(math.floor(levels) + 1) * (step / (shape.high - shape.low) * POSITIONS)
+    apart = step / (shape.high - shape.low) * POSITIONS
+    positions = np.asarray(apart * np.arange(math.floor(levels) + 1), np.float64)
     codebook = share.make_codebook(shape, positions, tensor.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 

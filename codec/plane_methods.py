@@ -307,7 +307,7 @@ def decode_symbols(plane: CodedPlane, values: AnyArray) -> AnyArray:
     if lengths.size > values.size:
         raise CorruptError(f"plane alphabet: {lengths.size} symbols, at most {values.size} fit")
     counts = as_offsets((plane.symbols,))
-    offsets = find_segments(cursor, counts, [takes_bits(lengths)])[:1]
+    offsets = find_segments(cursor, counts, [takes_bits(lengths)], "plane")[:1]
     cursor.finish("plane")
     out = np.empty(plane.symbols, values.dtype)
     with corrupt("plane"):

@@ -26,9 +26,15 @@ def takes_bits(lengths: Lengths) -> bool:
     return int(np.count_nonzero(lengths)) > 1
 
 
-def find_segments(cursor: Cursor, counts: Offsets, coded: Sequence[bool]) -> Offsets:
-    """Step over the segments of dense blocks; see `kernels.find_segments`. Raises CorruptError."""
-    with corrupt("segments"):
+def find_segments(cursor: Cursor, counts: Offsets, coded: Sequence[bool], what: str) -> Offsets:
+    """Step over the segments of dense blocks; see `kernels.find_segments`.
+
+    Raises
+    ------
+    CorruptError
+        If they break the format, naming `what` they hold.
+    """
+    with corrupt(f"{what} segments"):
         found = kernels.find_segments(cursor.data, cursor.position, counts, coded)
     cursor.position = int(found[-1])
     return found
@@ -36,7 +42,7 @@ def find_segments(cursor: Cursor, counts: Offsets, coded: Sequence[bool]) -> Off
 
 def find_blocks(cursor: Cursor, counts: Offsets, coded: Sequence[bool]) -> Offsets:
     """Step over sparse blocks; see `kernels.find_blocks`. Raises CorruptError."""
-    with corrupt("blocks"):
+    with corrupt("gap count, survivor count and segments of a block"):
         found = kernels.find_blocks(cursor.data, cursor.position, counts, coded)
     if counts.size:
         cursor.position = int(found[-1, -1])

@@ -28,7 +28,7 @@ def chunk_digests(array: AnyArray) -> list[int]:
     """XXH3-64 of each chunk of 1 MiB of a contiguous array's bytes, at least one."""
     digests = empty_digests(array.nbytes)
     kernels.write_digests(array, digests)
-    return digests.tolist()
+    return [int(digest) for digest in digests]
 
 
 def empty_digests(size: int) -> Digests:
