@@ -138,3 +138,15 @@ def test_equal_recipes_give_equal_bytes_for_any_number_of_jobs(
         for jobs in (1, 3):
             dcz.save_file(model, tmp_path / f"{jobs}.dcz", recipe, jobs=jobs)
         assert (tmp_path / "1.dcz").read_bytes() == (tmp_path / "3.dcz").read_bytes()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_rows_that_divide_no_chunk_are_read_in_parts(tmp_path: Path, jobs: int) -> None:
+    random = np.random.default_rng(3)
+    scales = np.repeat([0.01, 0.1], 1500).astype(np.float32)
+    rows = {"embedding": scales[:, None] * random.standard_normal((3000, 384), np.float32)}
+    recipe = dcz.Recipe(preset="balanced", max_error=1e-2)
+    report = dcz.save_file(rows, tmp_path / "x.dcz", recipe, jobs=jobs)
+    assert report.tensors[0].coder == "huffman-classes"
+    decoded = dcz.load_file(tmp_path / "x.dcz", jobs=jobs)
+    assert relative_error(rows, decoded) == pytest.approx(report.relative_error, rel=1e-9)

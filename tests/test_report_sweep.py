@@ -48,7 +48,7 @@ def run(*arguments: object) -> int:
 def test_points_are_what_packing_gives(source: Path, tmp_path: Path) -> None:
     errors = (1e-2, 1e-3)
     found = sweep(source, errors=errors)
-    assert found.presets == PRESETS
+    assert found.presets == tuple(PRESETS)
     for preset in PRESETS:
         assert [p.max_error for p in found.curve(preset)] == sorted(errors)
     for point in found.points:
@@ -67,7 +67,7 @@ def test_points_are_what_packing_gives(source: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_is_refused(source: Path) -> None:
-    with pytest.raises(ValueError, match="nonsense"):
+    with pytest.raises(dcz.RecipeError, match="nonsense"):
         sweep(source, presets=["nonsense"])
 
 
