@@ -230,7 +230,7 @@ def build_report(
         tensors=tuple(rows[name] for name in order),
         parts=parts,
         metadata=metadata,
-        approximate_bits=sum(rows[name].bits for name in sources),
+        approximate_bits=sum(row.bits for row in rows.values() if row.relative_error > 0),
         gaussian_bits=bounds.GAUSSIAN.total_bits(list(sources.values())),
         laplacian_bits=bounds.LAPLACIAN.total_bits(list(sources.values())),
     )

@@ -126,7 +126,7 @@ def sweep(
 
 
 def _point(preset: str, max_error: float, report: Report) -> SweepPoint:
-    weights = sum(t.numel for t in report.tensors if t.gaussian_bits is not None)
+    weights = sum(t.numel for t in report.tensors if t.relative_error > 0 and not t.alias_of)
     return SweepPoint(
         preset=preset,
         max_error=max_error,
