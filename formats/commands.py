@@ -71,7 +71,9 @@ def _advice(recipe: Recipe, report: Report) -> str:
     if report.slope is not None:
         aim = _aim(recipe) + (", pruning not counted" if pruned else "")
         lines.append(f"All tensors were cut at one slope, {report.slope:.3g} a bit, for {aim}.")
-        lines.append("Go further with --preset balanced, --max-error 1e-2 or --sparsity 0.9.")
+        lines.append(
+            "Go further with --preset balanced, --max-error 1e-2, --bits 5 or --sparsity 0.9."
+        )
     if report.relative_error > LARGE_ERROR:
         lines.append("An error this large needs retraining: check the model before you ship it.")
     return "\n".join(lines)
