@@ -67,6 +67,7 @@ if BACKEND == "c":
         lloyd,
         lookup,
         measure,
+        select_magnitudes,
         summarize,
         take,
     )
@@ -110,6 +111,7 @@ else:
         lloyd,
         lookup,
         measure,
+        select_magnitudes,
         summarize,
         take,
     )
@@ -151,6 +153,7 @@ __all__ = [
     "pack_bits",
     "pair_symbols",
     "read_lengths",
+    "select_magnitudes",
     "split_pairs",
     "split_planes",
     "split_sparse",

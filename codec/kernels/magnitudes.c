@@ -82,3 +82,61 @@ void dcz_count_magnitudes(dcz_array values, unsigned shift, uint64_t prefix, int
         count_any(values, shift, prefix, counts);
     }
 }
+
+/* ---- magnitudes in a range ---- */
+
+/* A stride of patterns: counts magnitudes below the range, and collects those in it. Whether any
+ * is in it is found without branches; magnitudes have no sign, so that signed comparisons do. */
+#define DEFINE_SELECT(width)                                                                  \
+    static inline int##width##_t magnitude_##width(const unsigned char *source, size_t i)     \
+    {                                                                                         \
+        int##width##_t pattern;                                                               \
+        memcpy(&pattern, source + i * sizeof pattern, sizeof pattern);                        \
+        return pattern & INT##width##_MAX;                                                    \
+    }                                                                                         \
+                                                                                              \
+    static inline void select_stride_##width(const unsigned char *source, size_t count,       \
+                                             int##width##_t first, int##width##_t last,       \
+                                             dcz_selection *selection)                        \
+    {                                                                                         \
+        int##width##_t *out = selection->out;                                                 \
+        int##width##_t below = 0;                                                             \
+        int##width##_t above = 0;                                                             \
+        for (size_t i = 0; i < count; i++) {                                                  \
+            below += magnitude_##width(source, i) < first;                                    \
+            above += magnitude_##width(source, i) > last;                                     \
+        }                                                                                     \
+        selection->below += (size_t)below;                                                    \
+        if ((size_t)(below + above) == count) return;                                         \
+        for (size_t i = 0; i < count; i++) {                                                  \
+            int##width##_t key = magnitude_##width(source, i);                                \
+            if (key < first || key > last) continue;                                          \
+            if (selection->found < selection->room) out[selection->found] = key;              \
+            selection->found++;                                                               \
+        }                                                                                     \
+    }                                                                                         \
+                                                                                              \
+    DCZ_VECTORIZE                                                                             \
+    static void select_##width(dcz_array values, int##width##_t first, int##width##_t last,   \
+                               dcz_selection *selection)                                      \
+    {                                                                                         \
+        dcz_selection own = *selection;                                                       \
+        size_t start = 0;                                                                     \
+        for (; start + STRIDE <= values.count; start += STRIDE)                               \
+            select_stride_##width(dcz_element(values, start), STRIDE, first, last, &own);     \
+        select_stride_##width(dcz_element(values, start), values.count - start, first, last,  \
+                              &own);                                                          \
+        *selection = own;                                                                     \
+    }
+DEFINE_SELECT(32)
+DEFINE_SELECT(64)
+
+void dcz_select_magnitudes(dcz_array values, uint64_t first, uint64_t last,
+                           dcz_selection *selection)
+{
+    if (values.width == sizeof(float)) {
+        select_32(values, (int32_t)first, (int32_t)last, selection);
+    } else {
+        select_64(values, (int64_t)first, (int64_t)last, selection);
+    }
+}
