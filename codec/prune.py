@@ -22,6 +22,8 @@ Weights = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 _DIGIT_BITS = 16
 _SAMPLED = 1 << 17
+# A stride that shares no factor with the lengths of rows and kernels visits all their places.
+_ROW_FACTORS = 2 * 3 * 5 * 7
 # Weights to one that may be collected; of a sample's bracket about one in 60 is expected.
 _ROOM = 16
 
@@ -61,7 +63,9 @@ def cutoff_for_sparsity(
 
 def _sample(tensors: Callable[[], Iterable[Weights]], numel: int) -> Weights:
     """Magnitudes of every so many-th weight, ascending; of all weights if they are few."""
-    stride = 1 if numel <= _SAMPLED else numel // _SAMPLED | 1  # odd: not in step with rows
+    stride = max(numel // _SAMPLED, 1)
+    while math.gcd(stride, _ROW_FACTORS) > 1:
+        stride += 1
     sample = np.concatenate([np.abs(values[::stride]) for values in tensors()])
     return np.sort(sample)
 
