@@ -73,7 +73,8 @@ def magnitude_range(first: float, last: float, dtype: np.dtype[Any]) -> NDArray[
     """Return the bit patterns of a range's ends; ValueError if they are none."""
     if not 0 <= first <= last:
         raise ValueError(f"{first} to {last} is no range of magnitudes")
-    return np.abs(np.array([first, last], dtype)).view(f"u{dtype.itemsize}")
+    ends: NDArray[Any] = np.abs(np.array([first, last], dtype))
+    return ends.view(f"u{dtype.itemsize}")
 
 
 def check_cells(cells: int) -> int:
