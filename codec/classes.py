@@ -54,6 +54,7 @@ from dcz.codec.segments import (
     find_segments,
     takes_bits,
 )
+from dcz.codec.stepped import SteppedTensor
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 4
@@ -203,7 +204,7 @@ def codable(tensor: SharedTensor) -> bool:
 def draft(tensor: SharedTensor, shape: tuple[int, ...]) -> Draft:
     """Put the runs of a tensor into classes and make their codes.
 
-    A tensor shared by a grid keeps the classes that its levels were chosen for.
+    A tensor shared by grids keeps the classes that its levels were chosen for.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ def draft(tensor: SharedTensor, shape: tuple[int, ...]) -> Draft:
         Of the tensor.
     """
     levels = tensor.codebook.size
-    if isinstance(tensor, GridTensor):
+    if isinstance(tensor, GridTensor | SteppedTensor):
         return draft_runs(tensor, tensor.runs)
     return draft_runs(tensor, find_runs(tensor.indices, levels, shape))
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import coders, grid, kernels, plane_methods, share
+from dcz.codec import coders, grid, kernels, plane_methods, share, stepped
 from dcz.codec.codebook import MAX_LEVELS
-from dcz.codec.errors import located
+from dcz.codec.compensate import compensate
+from dcz.codec.errors import RecipeError, located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
+from dcz.codec.grid import GridTensor
 from dcz.codec.histogram import POSITIONS
 from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
 from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
+from dcz.codec.stepped import SteppedTensor
 
 FEW_VALUES = 4096
 SMALL = 4096
@@ -40,6 +43,8 @@ class EncodedTensor:
         Whether decoding gives the original bit for bit.
     squared_error, energy : float
         Sums of (w - w')**2 and of w**2; 0 for tensors that hold NaN or infinity.
+    output_error : float
+        Predicted relative error of the network's output, where calibration tells.
     """
 
     frame: Frame | None
@@ -48,6 +53,7 @@ class EncodedTensor:
     exact: bool
     squared_error: float
     energy: float
+    output_error: float = 0.0
 
     def decoded(self, start: int, stop: int) -> AnyArray:
         """Elements start to stop of what a decoder will give."""
@@ -71,9 +77,39 @@ def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
             return _encode_exact(array, summary.energy, few)
         shared = _prune_and_share(tensor, values, summary, plan, few)
         if shared is None:
-            return _encode_survivors(array, values, plan.cutoff, summary.energy)
+            return _predicted(
+                _encode_survivors(array, values, plan.cutoff, summary.energy), values, plan
+            )
+        shared = _compensated(tensor, values, shared, plan)
         frame = coders.encode(shared, tensor.shape, plan.coder)
-        return _smaller(array, values, shared, frame, summary.energy)
+        return _predicted(_smaller(array, values, shared, frame, summary.energy), values, plan)
+
+
+def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> EncodedTensor:
+    """The tensor with what its errors do to the output."""
+    if plan.metric is None or tensor.exact:
+        return tensor
+    changes = tensor.decoded(0, values.size).astype(np.float32) - values.astype(np.float32)
+    return replace(tensor, output_error=plan.metric.error(changes))
+
+
+def _compensated(
+    tensor: TensorSource, values: Weights, shared: SharedTensor, plan: TensorPlan
+) -> SharedTensor:
+    """Indices by which errors make up for each other, if that lowers the output's error."""
+    if plan.metric is None or plan.metric.factors is None:
+        return shared
+    if not isinstance(shared, GridTensor | SteppedTensor):
+        return shared
+    pruned = np.abs(values) < plan.cutoff if plan.cutoff else None
+    better = compensate(shared, values, tensor.shape, plan.metric.factors, pruned)
+    errors = [plan.metric.error(_changes(values, found)) for found in (shared, better)]
+    return better if errors[1] < errors[0] else shared
+
+
+def _changes(values: Weights, shared: SharedTensor) -> Weights:
+    taken = kernels.take(shared.indices, shared.codebook)
+    return np.asarray(taken.astype(np.float32) - values.astype(np.float32))
 
 
 def _prunes(few: SharedTensor, cutoff: float) -> bool:
@@ -117,11 +153,14 @@ def _share_on_grid(
 ) -> SharedTensor | None:
     """The grid that suits the slope; one too fine for rate-distortion rounding rounds plainly."""
     assert plan.slope is not None
-    step = float(np.float32(math.sqrt(plan.slope / grid.SLOPE_FACTOR)))
+    if plan.metric is not None:
+        stepped = _share_by_rows(tensor, values, plan)
+        if stepped is not None:
+            return stepped
+    step = _step(plan.slope)
     levels = (summary.maximum - summary.minimum) / step if step else math.inf
     if levels < MAX_ALPHABET - 1:
-        kept = np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
-        return grid.quantize(kept, tensor.shape, step, dtype=tensor.dtype)
+        return grid.quantize(_kept(values, plan), tensor.shape, step, dtype=tensor.dtype)
     if levels > MAX_LEVELS - 2:
         return None
     shape = share.histogram(values, plan.cutoff, summary)
@@ -129,6 +168,31 @@ def _share_on_grid(
     positions = np.asarray(apart * np.arange(math.floor(levels) + 1), np.float64)
     codebook = share.make_codebook(shape, positions, tensor.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def _step(slope: float) -> float:
+    return float(np.float32(math.sqrt(slope / grid.SLOPE_FACTOR)))
+
+
+def _kept(values: Weights, plan: TensorPlan) -> Weights:
+    return np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
+
+
+def _share_by_rows(
+    tensor: TensorSource, values: Weights, plan: TensorPlan
+) -> SharedTensor | None:
+    """A grid for each class of rows; None where one for all is as good, or some are too fine."""
+    assert plan.slope is not None and plan.metric is not None
+    rows = plan.metric.row_classes(values.size)
+    if plan.coder != "auto" or rows is None or not stepped.takes_rows(tensor.shape):
+        return None
+    steps = [_step(plan.slope / importance) for importance in rows.importances]
+    try:
+        return stepped.quantize(
+            _kept(values, plan), tensor.shape, steps, rows.classes, tensor.dtype
+        )
+    except RecipeError:
+        return None
 
 
 def _smaller(

@@ -7,7 +7,7 @@ curves along which a slope is cut.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from dcz.codec.aims import Outcome
 from dcz.codec.allocate import Curve
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray, is_floating
+from dcz.codec.metric import Metric
 from dcz.codec.prune import Weights, cutoff_for_sparsity
 from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
@@ -53,6 +54,8 @@ class TensorPlan:
         K-means: a key of `INITIALISATIONS`.
     slope : float or None
         Grid: the squared error that a bit has to save.
+    metric : Metric or None
+        What errors do to the network's output, where calibration tells.
     """
 
     quantizer: str
@@ -61,6 +64,7 @@ class TensorPlan:
     levels: int | None = None
     initialisation: str = "best"
     slope: float | None = None
+    metric: Metric | None = None
 
     @property
     def share(self) -> bool:
@@ -85,12 +89,19 @@ class Planner:
         What the slope has to meet; None where no tensor's levels follow from it.
     start : int
         The number of a slope that may meet the aim.
-    pruned_energy : float
-        Squared error that pruning leaves by itself, which an aim does not count.
+    pruned_error : float
+        Error that pruning leaves by itself, which an aim does not count; relative.
+    calibrated : bool
+        Whether errors are predicted ones of the output, and not those of the weights.
     """
 
-    def __init__(self, tensors: Sequence[TensorSource], recipe: Recipe) -> None:
-        """Look at the tensors.
+    def __init__(
+        self,
+        tensors: Sequence[TensorSource],
+        recipe: Recipe,
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> None:
+        """Look at the tensors, and what calibration says of each.
 
         Raises
         ------
@@ -99,16 +110,22 @@ class Planner:
         """
         settings = [recipe.settings_for(tensor.name) for tensor in tensors]
         plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
+        if metrics is not None:
+            plans = [_measured(p, metrics[t.name]) for t, p in zip(tensors, plans, strict=True)]
         self._plans = _prune(tensors, settings, plans, recipe)
+        self._weights = [_weight(plan) for plan in self._plans]
         self._importances = [
-            _importance(t, s, recipe) for t, s in zip(tensors, settings, strict=True)
+            weight * _importance(t, s, recipe)
+            for weight, t, s in zip(self._weights, tensors, settings, strict=True)
         ]
         survey = _survey(tensors, self._plans)
         self._curves = survey.curves
-        self.energy = survey.energy
-        self.pruned_energy = survey.pruned_energy
+        self.calibrated = metrics is not None
+        # What squared errors are divided by; those of the output are relative already.
+        self._energy = 1.0 if self.calibrated else survey.energy or 1.0
+        self.pruned_error = survey.pruned_energy / self._energy
         # Slopes are in units of the mean square weight, so that their scale does not matter.
-        self._unit = survey.energy / survey.weights if survey.energy else 1.0
+        self._unit = self._energy / survey.weights if survey.weights else 1.0
         self.aim = _aim(tensors, recipe, survey) if self._curves else None
         self.start = self._estimated_start() if self.aim else 0
 
@@ -137,11 +154,15 @@ class Planner:
         assert aim is not None
 
         def measure(number: int) -> float:
-            points = [curve.at(self._slope(number, place)) for place, curve in self._curves.items()]
-            error = sum(point.error for point in points) / self.energy
-            return aim.of(Outcome(round(sum(point.bits for point in points) / 8), error))
+            points = [(place, self._point(number, place)) for place in self._curves]
+            error = sum(self._weights[place] * point.error for place, point in points)
+            bits = sum(point.bits for _, point in points)
+            return aim.of(Outcome(round(bits / 8), error / self._energy))
 
         return aims.search(measure, aim, 0)
+
+    def _point(self, number: int, place: int) -> allocate.Point:
+        return self._curves[place].at(self._slope(number, place))
 
 
 def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> TensorPlan:
@@ -162,6 +183,18 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
         levels=settings.level_count,
         initialisation=settings.initialisation or "best",
     )
+
+
+def _measured(plan: TensorPlan, metric: Metric) -> TensorPlan:
+    return replace(plan, metric=metric) if plan.share else plan
+
+
+def _weight(plan: TensorPlan) -> float:
+    """What a squared error in a tensor adds to the error that is aimed at."""
+    if plan.metric is None:
+        return 1.0
+    compensation = plan.metric.compensation if plan.quantizer == "grid" else 1.0
+    return plan.metric.importance * compensation
 
 
 def _importance(tensor: TensorSource, settings: Settings, recipe: Recipe) -> float:
@@ -248,15 +281,20 @@ def _survey(tensors: Sequence[TensorSource], plans: Sequence[TensorPlan]) -> _Su
         if matrix:
             survey.energy += summary.energy
             survey.weights += values.size
-            survey.pruned_energy += _pruned_energy(values, plan.cutoff)
+            survey.pruned_energy += _pruned_energy(values, plan)
         wanted = plan.follows_slope and share.shareable(summary)
         if wanted and share.survives(summary, plan.cutoff):
             survey.curves[number] = _curve(tensor, values, plan.cutoff, summary)
     return survey
 
 
-def _pruned_energy(values: Weights, cutoff: float) -> float:
-    return kernels.summarize(values[np.abs(values) < cutoff]).energy if cutoff else 0.0
+def _pruned_energy(values: Weights, plan: TensorPlan) -> float:
+    if not plan.cutoff:
+        return 0.0
+    pruned = np.abs(values) < plan.cutoff
+    if plan.metric is not None:
+        return plan.metric.error(np.where(pruned, values, 0).astype(np.float32))
+    return kernels.summarize(values[pruned]).energy
 
 
 def _curve(tensor: TensorSource, values: Weights, cutoff: float, summary: kernels.Summary) -> Curve:

@@ -71,7 +71,9 @@ def one_class(numel: int) -> Runs:
     return Runs(BLOCK, np.zeros(-(-numel // BLOCK), np.uint8))
 
 
-def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
+def find_runs(
+    symbols: AnyArray, alphabet: int, shape: tuple[int, ...], most_classes: int = MAX_CLASSES
+) -> Runs:
     """The rows of a tensor in classes that make its symbols short, or all of it in one class.
 
     A row is all that has one first index.
@@ -84,6 +86,8 @@ def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
         Number of different symbols.
     shape : tuple of int
         Of the tensor.
+    most_classes : int
+        How many classes there may be.
     """
     length = symbols.size // shape[0] if len(shape) > 1 else 0
     if symbols.size < FEWEST_ELEMENTS or shape[0] < 2 or not MIN_LENGTH <= length <= BLOCK:
@@ -97,7 +101,7 @@ def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
     least -= least // CLASS_PRICE
     best = one_class(symbols.size)
     for classes in CANDIDATES:
-        found, sums = _classify(counts, min(classes, rows.size))
+        found, sums = _classify(counts, min(classes, rows.size, most_classes))
         bits = _coded_bits(sums, blocks) + _coded_bits(np.bincount(found)[None, :], 1)
         if bits < least and len(sums) > 1:
             best, least = Runs(length, found), bits

@@ -14,9 +14,11 @@ from typing import BinaryIO
 import numpy as np
 
 from dcz.codec import pipeline
+from dcz.codec.calibration.record import Calibration
 from dcz.codec.aims import Outcome, search
 from dcz.codec.errors import RecipeError, located
 from dcz.codec.frame import MAX_GROUP, AnyArray, Description, Frame, is_floating
+from dcz.codec.metric import metrics_of
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import Planner, TensorPlan
 from dcz.codec.recipe import Recipe
@@ -51,6 +53,7 @@ def pack(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
+    calibration: Calibration | None = None,
 ) -> Report:
     """Pack a checkpoint into a `.dcz` file.
 
@@ -85,7 +88,7 @@ def pack(
     """
     opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
-        attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
+        attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress, calibration)
         packer = attempts.run()
         stream.flush()
         with Archive(stream.name, jobs=jobs) as archive:
@@ -108,11 +111,13 @@ class _Errors:
     """Sums the model's error as the tensors come."""
 
     squared: float = 0.0
+    output: float = 0.0
     energy: float = 0.0
 
     def add(self, result: _Result) -> None:
         if len(result.source.shape) > 1 and is_floating(result.source.dtype):
             self.squared += result.tensor.squared_error
+            self.output += result.tensor.output_error
             self.energy += result.tensor.energy
 
     @property
@@ -136,13 +141,18 @@ class _Attempts:
         recipe: Recipe,
         jobs: int | None,
         progress: Progress | None,
+        calibration: Calibration | None = None,
     ) -> None:
         recipe.check_patterns(list(checkpoint.tensors))
         self._stream = stream
         self._sources = find_sources(checkpoint, recipe)
         self._jobs = jobs
         self._progress = progress
-        self._planner = Planner(self._sources.stored, recipe)
+        metrics = None
+        if calibration is not None:
+            shapes = {source.name: source.shape for source in self._sources.stored}
+            metrics = metrics_of(calibration, shapes)
+        self._planner = Planner(self._sources.stored, recipe, metrics)
         self.slope: float | None = None
 
     def run(self) -> _Packer:
@@ -176,8 +186,9 @@ class _Attempts:
         return packer
 
     def _outcome(self, packer: _Packer) -> Outcome:
-        added = max(packer.errors.squared - self._planner.pruned_energy, 0.0)
-        return Outcome(self._stream.tell(), added / (self._planner.energy or 1.0))
+        errors, planner = packer.errors, self._planner
+        error = errors.output if planner.calibrated else errors.relative
+        return Outcome(self._stream.tell(), max(error - planner.pruned_error, 0.0))
 
 
 @dataclass(slots=True)
