@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dcz.formats import calibration as calibration
     from dcz.codec.errors import (
         ChecksumError,
         CorruptError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dcz.codec.report import Report
     from dcz.formats.archive import Archive
     from dcz.formats.archive import open_archive as open
+    from dcz.formats.calibration import pack_model
     from dcz.formats.limits import DecodeLimits
     from dcz.formats.memory import (
         load_file,
@@ -65,6 +67,7 @@ __all__ = [
     "load_state_dict",
     "open",
     "pack",
+    "pack_model",
     "save_file",
     "save_state_dict",
     "unpack",
@@ -78,6 +81,7 @@ _HOMES = {
     "codec.recipe": ["Recipe", "Rule"],
     "codec.report": ["Report"],
     "formats.archive": ["Archive", "open_archive"],
+    "formats.calibration": ["pack_model"],
     "formats.limits": ["DecodeLimits"],
     "formats.memory": [name for name in __all__ if name.startswith(("load_", "save_"))],
     "formats.packing": ["pack", "unpack"],
@@ -86,6 +90,8 @@ _MODULES = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "calibration":  # a module, and so no part of `from dcz import *`
+        return import_module("dcz.formats.calibration")
     if name not in __all__:
         raise AttributeError(f"module 'dcz' has no attribute {name!r}")
     inner = "open_archive" if name == "open" else name
@@ -95,4 +101,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "calibration"])

@@ -33,6 +33,7 @@ examples:
   dcz pack model.npz --max-error 1e-4 --json
   dcz pack model.pt --preset balanced --target-size 2000000
   dcz pack model.pt --recipe layers.toml           settings by tensor name
+  dcz pack model.pt --preset balanced --calibration model.cal.safetensors --max-error 2e-2
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
 a recipe file:
@@ -191,6 +192,7 @@ def _add_pack(subparsers: Any) -> None:
     add("--initialisation", metavar="I", help="best (default), optimal, linear, density or random")
     add("--coder", metavar="C", help="huffman or auto (default: by quantizer)")
     add("--recipe", type=Path, metavar="FILE", help="TOML file with these settings by tensor name")
+    add("--calibration", metavar="FILE", help="of dcz.calibration.collect: errors of the output")
     add("--compare", action="store_true", help="also measure the source through zstd -19 (slow)")
     add("--force", action="store_true", help="replace an existing file that is not a .dcz file")
     _add_jobs(parser)

@@ -11,14 +11,14 @@ The part that decides a step is made of exactly rounded operations: all machines
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.calibration.record import Calibration, Sensed
+from dcz.codec.calibration.record import Calibration, Moments, Sensed
 from dcz.codec.entropy import log2
 
 Floats = npt.NDArray[np.float64]
@@ -26,13 +26,14 @@ Floats32 = npt.NDArray[np.float32]
 
 MOST_CLASSES = 8
 # What rows have of the tensor's mean, so that none is without bits.
-SHRINKAGE = 0.02
+SHRINKAGE = 0.1
 # Of the mean diagonal, as in GPTQ; more where that does not make the moments definite.
 DAMPING = (0.01, 0.1, 1.0)
 # Bits that a class of rows costs: its codebook, and its tables and segments by their number.
 CLASS_BITS = 1500
 # Classes of rows take time to decode: they must save this many bits a weight.
 WORTH = 0.02
+_SMALL = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,13 +78,18 @@ class Metric:
     ----------
     rows : float64[rows]
         Relative output error for a squared error in a row.
-    second : callable, optional
-        Gives M, float64[groups, n, n].
+    moments : Moments, optional
+        Of what the rows are multiplied with.
+    centred : bool
+        Whether a change of the output's mean is made good elsewhere, and does not count.
     """
 
-    def __init__(self, rows: Floats, second: Callable[[], Floats] | None = None) -> None:
+    def __init__(
+        self, rows: Floats, moments: Moments | None = None, *, centred: bool = False
+    ) -> None:
         self.rows = rows
-        self._second = second
+        self.moments = moments
+        self.centred = centred
 
     @property
     def importance(self) -> float:
@@ -91,11 +97,21 @@ class Metric:
         return math.fsum(self.rows.tolist()) / self.rows.size
 
     @cached_property
+    def second(self) -> Floats32 | None:
+        """M, with a mean diagonal of 1 in each group so that `rows` keep their meaning."""
+        if self.moments is None:
+            return None
+        second = self.moments.covariance() if self.centred else self.moments.second()
+        means = np.trace(second, axis1=1, axis2=2) / second.shape[1]
+        second /= np.where(means > 0, means, 1)[:, None, None]
+        return second.astype(np.float32)
+
+    @cached_property
     def factors(self) -> tuple[Factor, ...] | None:
         """The factor of each group's moments; None without moments, or where they have none."""
-        if self._second is None:
+        if self.second is None:
             return None
-        found = [_factor(group) for group in self._normalised()]
+        found = [_factor(group) for group in self.second]
         return tuple(f for f in found if f is not None) if None not in found else None
 
     @property
@@ -108,22 +124,24 @@ class Metric:
     def error(self, changes: Floats32) -> float:
         """The predicted relative output error for changes, float32[numel], of the weights."""
         rows = changes.reshape(self.rows.size, -1)
-        if self._second is None:
-            return float(self.rows @ np.einsum("rn,rn->r", rows, rows, dtype=np.float64))
+        if self.second is None:
+            return float(self.rows @ np.einsum("rn,rn->r", rows, rows))
+        size = self.rows.size // len(self.second)
         total = 0.0
-        second = self._normalised()
-        parts = zip(np.split(rows, len(second)), np.split(self.rows, len(second)), second)
-        for part, weights, moments in parts:
-            moved = part @ moments.astype(np.float32)
-            total += float(weights @ np.einsum("rn,rn->r", moved, part, dtype=np.float64))
+        for number, second in enumerate(self.second):
+            own = slice(number * size, (number + 1) * size)
+            moved = np.einsum("rn,rn->r", rows[own] @ second, rows[own])
+            total += float(self.rows[own] @ moved)
         return max(total, 0.0)
 
-    def _normalised(self) -> Floats:
-        """M with a mean diagonal of 1 in each group, so that `rows` keep their meaning."""
-        assert self._second is not None
-        second = self._second()
-        means = np.trace(second, axis1=1, axis2=2) / second.shape[1]
-        return np.asarray(second / np.where(means > 0, means, 1)[:, None, None])
+    def shift(self, changes: Floats32) -> Floats | None:
+        """How far changes move the mean of what each row makes: float64[rows]."""
+        if self.moments is None or not self.centred:
+            return None
+        assert self.moments.mean is not None
+        mean = self.moments.mean.astype(np.float64)
+        groups = changes.astype(np.float64).reshape(len(mean), -1, mean.shape[1])
+        return np.einsum("grn,gn->gr", groups, mean).reshape(-1)
 
     def row_classes(self, numel: int) -> RowClasses | None:
         """Rows by octaves of importance, if steps of their own save enough bits.
@@ -143,25 +161,38 @@ class Metric:
         return RowClasses(classes.astype(np.uint8), tuple(float(r) for r in relative))
 
 
-def _factor(moments: Floats) -> Factor | None:
+def _factor(moments: Floats32) -> Factor | None:
     n = len(moments)
     order = np.argsort(-np.diagonal(moments), kind="stable")
-    ordered = moments[np.ix_(order, order)]
+    ordered = moments[np.ix_(order, order)].astype(np.float64)
     for damping in DAMPING:
         try:
             # With the columns backwards the inverse's upper factor is that of the moments.
             lower = np.linalg.cholesky((ordered + damping * np.eye(n))[::-1, ::-1])
         except np.linalg.LinAlgError:
             continue
-        upper = np.linalg.inv(lower)[::-1, ::-1]
+        upper = _inverse(lower)[::-1, ::-1]
         if np.isfinite(upper).all():
             variances = 1 / np.square(np.diagonal(upper))
             return Factor(order, upper.astype(np.float32), variances)
     return None
 
 
+def _inverse(lower: Floats) -> Floats:
+    """The inverse of a lower triangular matrix, by halves."""
+    n = len(lower)
+    if n <= _SMALL:
+        return np.asarray(np.linalg.inv(lower))
+    half = n // 2
+    inverse = np.zeros_like(lower)
+    first, last = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
+    inverse[:half, :half], inverse[half:, half:] = first, last
+    inverse[half:, :half] = -last @ (lower[half:, :half] @ first)
+    return inverse
+
+
 def metrics_of(
-    calibration: Calibration, shapes: Mapping[str, tuple[int, ...]]
+    calibration: Calibration, shapes: Mapping[str, tuple[int, ...]], centred: Collection[str] = ()
 ) -> dict[str, Metric]:
     """The metric of each tensor.
 
@@ -173,9 +204,20 @@ def metrics_of(
     calibration : Calibration
     shapes : mapping from a tensor's name to its shape
         All of the checkpoint.
+    centred : collection of str
+        The tensors whose changes of the output's mean are made good elsewhere.
     """
     usual = _usual(calibration) / calibration.energy
-    return {name: _metric(calibration, name, shape, usual) for name, shape in shapes.items()}
+    found = {}
+    for name, shape in shapes.items():
+        sensed = calibration.tensors.get(name)
+        if sensed is None or not sensed.rows.any():
+            found[name] = Metric(np.full(shape[0] if shape else 1, usual))
+            continue
+        moments = calibration.moments.get(sensed.moments or "")
+        rows = (1 - SHRINKAGE) * sensed.rows.astype(np.float64) + SHRINKAGE * _mean(sensed)
+        found[name] = Metric(rows / calibration.energy, moments, centred=name in centred)
+    return found
 
 
 def unseen(calibration: Calibration, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -187,17 +229,6 @@ def unseen(calibration: Calibration, shapes: Mapping[str, tuple[int, ...]]) -> l
 def _usual(calibration: Calibration) -> float:
     means = sorted(_mean(sensed) for sensed in calibration.tensors.values() if sensed.rows.any())
     return means[len(means) // 2]
-
-
-def _metric(
-    calibration: Calibration, name: str, shape: tuple[int, ...], usual: float
-) -> Metric:
-    sensed = calibration.tensors.get(name)
-    if sensed is None or not sensed.rows.any():
-        return Metric(np.full(shape[0] if shape else 1, usual))
-    moments = calibration.moments.get(sensed.moments or "")
-    rows = (1 - SHRINKAGE) * sensed.rows.astype(np.float64) + SHRINKAGE * _mean(sensed)
-    return Metric(rows / calibration.energy, None if moments is None else moments.second)
 
 
 def _mean(sensed: Sensed) -> float:

@@ -16,6 +16,7 @@ from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
 from dcz.codec.grid import GridTensor
 from dcz.codec.histogram import POSITIONS
 from dcz.codec.huffman import MAX_ALPHABET
+from dcz.codec.metric import Floats, Floats32
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
 from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
@@ -45,6 +46,8 @@ class EncodedTensor:
         Sums of (w - w')**2 and of w**2; 0 for tensors that hold NaN or infinity.
     output_error : float
         Predicted relative error of the network's output, where calibration tells.
+    shift : float64[rows] or None
+        How far the mean of what each row makes has moved, if that is made good elsewhere.
     """
 
     frame: Frame | None
@@ -54,6 +57,7 @@ class EncodedTensor:
     squared_error: float
     energy: float
     output_error: float = 0.0
+    shift: Floats | None = None
 
     def decoded(self, start: int, stop: int) -> AnyArray:
         """Elements start to stop of what a decoder will give."""
@@ -89,8 +93,19 @@ def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> Enco
     """The tensor with what its errors do to the output."""
     if plan.metric is None or tensor.exact:
         return tensor
-    changes = tensor.decoded(0, values.size).astype(np.float32) - values.astype(np.float32)
-    return replace(tensor, output_error=plan.metric.error(changes))
+    changes = _changes(values, tensor.decoded(0, values.size))
+    return replace(
+        tensor, output_error=plan.metric.error(changes), shift=plan.metric.shift(changes)
+    )
+
+
+def corrected(original: AnyArray, tensor: EncodedTensor) -> EncodedTensor:
+    """A tensor that was changed on purpose before it was encoded, measured against the original."""
+    values = share.widen(original)
+    changes = share.widen(tensor.decoded(0, values.size)) - values
+    error = kernels.summarize(changes).energy
+    energy = kernels.summarize(values).energy
+    return replace(tensor, exact=error == 0, squared_error=error, energy=energy)
 
 
 def _compensated(
@@ -103,13 +118,15 @@ def _compensated(
         return shared
     pruned = np.abs(values) < plan.cutoff if plan.cutoff else None
     better = compensate(shared, values, tensor.shape, plan.metric.factors, pruned)
-    errors = [plan.metric.error(_changes(values, found)) for found in (shared, better)]
+    errors = [
+        plan.metric.error(_changes(values, kernels.take(found.indices, found.codebook)))
+        for found in (shared, better)
+    ]
     return better if errors[1] < errors[0] else shared
 
 
-def _changes(values: Weights, shared: SharedTensor) -> Weights:
-    taken = kernels.take(shared.indices, shared.codebook)
-    return np.asarray(taken.astype(np.float32) - values.astype(np.float32))
+def _changes(values: Weights, decoded: AnyArray) -> Floats32:
+    return np.asarray(decoded.astype(np.float32) - values.astype(np.float32))
 
 
 def _prunes(few: SharedTensor, cutoff: float) -> bool:

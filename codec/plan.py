@@ -125,7 +125,10 @@ class Planner:
         self._energy = 1.0 if self.calibrated else survey.energy or 1.0
         self.pruned_error = survey.pruned_energy / self._energy
         # Slopes are in units of the mean square weight, so that their scale does not matter.
-        self._unit = self._energy / survey.weights if survey.weights else 1.0
+        self._unit = self._energy / survey.weights if survey.energy else 1.0
+        self._weight_unit = survey.energy / survey.weights if survey.energy else 1.0
+        self._weight_count = survey.weights
+        self._names = [tensor.name for tensor in tensors]
         self.aim = _aim(tensors, recipe, survey) if self._curves else None
         self.start = self._estimated_start() if self.aim else 0
 
@@ -144,6 +147,21 @@ class Planner:
     def slope(self, number: int) -> float:
         """The slope of a number: the squared error that a bit saves in a tensor of importance 1."""
         return self._unit * aims.slope_of(number)
+
+    def moved_bits(self, number: int) -> dict[str, float]:
+        """Bits that each tensor has more, by its curve, than with the same slope for all weights.
+
+        The whole model has as many bits in both cases.
+        """
+        ours = {place: self._point(number, place).bits for place in self._curves}
+        aim = aims.SizeAim(math.fsum(ours.values()) / 8, self._weight_count)
+
+        def theirs(number: int) -> dict[int, float]:
+            slope = self._weight_unit * aims.slope_of(number)
+            return {place: curve.at(slope).bits for place, curve in self._curves.items()}
+
+        plain = theirs(aims.search(lambda n: math.fsum(theirs(n).values()) / 8, aim, 0))
+        return {self._names[place]: ours[place] - plain[place] for place in ours}
 
     def _slope(self, number: int, place: int) -> float:
         return self.slope(number) / self._importances[place]

@@ -74,7 +74,11 @@ def _advice(recipe: Recipe, report: Report) -> str:
         lines.append(
             "Go further with --preset balanced, --max-error 1e-2, --bits 5 or --sparsity 0.9."
         )
-    if report.relative_error > LARGE_ERROR:
+    if report.unseen:
+        names = ", ".join(printable(name) for name in report.unseen[:3])
+        more = " and others" if len(report.unseen) > 3 else ""
+        lines.append(f"Calibration saw no effect of {names}{more}: treated like the median tensor.")
+    if report.output_error is None and report.relative_error > LARGE_ERROR:
         lines.append("An error this large needs retraining: check the model before you ship it.")
     return "\n".join(lines)
 
@@ -84,7 +88,8 @@ def _aim(recipe: Recipe) -> str:
         return f"a file of at most {recipe.target_size:,} bytes"
     if recipe.target_ratio is not None:
         return f"a ratio of at least {recipe.target_ratio:g}"
-    return f"a relative squared error of at most {recipe.error_bound:g}"
+    error = "squared error" if recipe.calibration is None else "output error"
+    return f"a relative {error} of at most {recipe.error_bound:g}"
 
 
 def _pack_dest(options: argparse.Namespace) -> str:
@@ -148,6 +153,7 @@ _OPTIONS = (
     "quantizer",
     "initialisation",
     "coder",
+    "calibration",
 )
 # An option given on the command line takes the place of these in a recipe file.
 _REPLACES = {

@@ -5,26 +5,28 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import BinaryIO
 
 import numpy as np
 
 from dcz.codec import pipeline
-from dcz.codec.calibration.record import Calibration
 from dcz.codec.aims import Outcome, search
+from dcz.codec.correct import Correction
 from dcz.codec.errors import RecipeError, located
 from dcz.codec.frame import MAX_GROUP, AnyArray, Description, Frame, is_floating
-from dcz.codec.metric import metrics_of
+from dcz.codec.metric import Floats
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import Planner, TensorPlan
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.archive import Archive
 from dcz.formats.atomic import atomic_writer
+from dcz.formats.calibrated import Calibrated
 from dcz.formats.checkpoint import (
     ONE_AT_A_TIME,
     format_of_ending,
@@ -34,7 +36,7 @@ from dcz.formats.checkpoint import (
 from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, chunk_digests, combine
 from dcz.formats.index import Index, TensorEntry
-from dcz.formats.sources import Source, Sources, find_sources
+from dcz.formats.sources import Source, Sources
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
 Path = str | os.PathLike[str]
@@ -53,7 +55,6 @@ def pack(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
-    calibration: Calibration | None = None,
 ) -> Report:
     """Pack a checkpoint into a `.dcz` file.
 
@@ -88,13 +89,12 @@ def pack(
     """
     opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
-        attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress, calibration)
+        attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
         packer = attempts.run()
         stream.flush()
         with Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
-            report = archive.report(packer.descriptions)
-            return dataclasses.replace(report, slope=attempts.slope)
+            return attempts.complete(archive.report(packer.descriptions), packer)
 
 
 @dataclass(slots=True)
@@ -126,13 +126,7 @@ class _Errors:
 
 
 class _Attempts:
-    """Packs a checkpoint at one slope after the other until it meets the recipe's aim.
-
-    Attributes
-    ----------
-    slope : float or None
-        Of the last attempt, if there is an aim.
-    """
+    """Packs a checkpoint at one slope after the other until it meets the recipe's aim."""
 
     def __init__(
         self,
@@ -141,19 +135,22 @@ class _Attempts:
         recipe: Recipe,
         jobs: int | None,
         progress: Progress | None,
-        calibration: Calibration | None = None,
     ) -> None:
         recipe.check_patterns(list(checkpoint.tensors))
         self._stream = stream
-        self._sources = find_sources(checkpoint, recipe)
         self._jobs = jobs
         self._progress = progress
-        metrics = None
-        if calibration is not None:
-            shapes = {source.name: source.shape for source in self._sources.stored}
-            metrics = metrics_of(calibration, shapes)
-        self._planner = Planner(self._sources.stored, recipe, metrics)
-        self.slope: float | None = None
+        calibrated = Calibrated.of(recipe, checkpoint)
+        self._sources = calibrated.sources
+        self._corrections = calibrated.corrections
+        self._planner = Planner(self._sources.stored, recipe, calibrated.metrics)
+        self._unseen = calibrated.unseen
+        self._number: int | None = None
+
+    @property
+    def slope(self) -> float | None:
+        """Of the last attempt, if there is an aim."""
+        return None if self._number is None else self._planner.slope(self._number)
 
     def run(self) -> _Packer:
         """The last attempt, which the stream holds."""
@@ -174,16 +171,36 @@ class _Attempts:
         found = search(lambda number: aim.of(attempt(number)), aim, self._planner.start)
         if aim.of(attempt(found)) > aim.goal:
             raise RecipeError(aim.out_of_reach(attempt(found)))
-        self.slope = self._planner.slope(found)
+        self._number = found
         plans = tuple(self._planner.plans(found))
         return last.get(plans) or self._attempt(plans)
 
     def _attempt(self, plans: Sequence[TensorPlan]) -> _Packer:
         self._stream.seek(0)
         self._stream.truncate()
-        packer = _Packer(self._sources, self._stream, self._jobs, self._progress)
+        packer = _Packer(
+            self._sources, self._stream, self._jobs, self._progress, self._corrections
+        )
         packer.run(plans)
         return packer
+
+    def complete(self, report: Report, packer: _Packer) -> Report:
+        """The report with what only packing knows."""
+        report = dataclasses.replace(report, slope=self.slope)
+        if not self._planner.calibrated:
+            return report
+        moved = {} if self._number is None else self._planner.moved_bits(self._number)
+        tensors = tuple(
+            dataclasses.replace(
+                tensor,
+                output_error=packer.output_errors.get(tensor.name),
+                moved_bits=moved.get(tensor.name),
+            )
+            for tensor in report.tensors
+        )
+        return dataclasses.replace(
+            report, tensors=tensors, output_error=packer.errors.output, unseen=self._unseen
+        )
 
     def _outcome(self, packer: _Packer) -> Outcome:
         errors, planner = packer.errors, self._planner
@@ -191,7 +208,7 @@ class _Attempts:
         return Outcome(self._stream.tell(), max(error - planner.pruned_error, 0.0))
 
 
-@dataclass(slots=True)
+@dataclass
 class _Packer:
     """Writes one file: tensors in order, small ones held back until they fill a frame."""
 
@@ -199,22 +216,58 @@ class _Packer:
     stream: BinaryIO
     jobs: int | None
     progress: Progress | None
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
+    output_errors: dict[str, float] = field(default_factory=dict)
     entries: dict[str, TensorEntry] = field(default_factory=dict)
     descriptions: list[Description] = field(default_factory=list)
     groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
     group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
     errors: _Errors = field(default_factory=_Errors)
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each tensor stands in the checkpoint."""
+        return {name: place for place, name in enumerate(self.sources.checkpoint.tensors)}
+
     def run(self, plans: Sequence[TensorPlan]) -> None:
         writer = ContainerWriter(self.stream)
-        for result in self._encoded(self.sources.stored, plans):
-            self.errors.add(result)
-            self._place(writer, result)
-            if self.progress is not None:
-                self.progress(result.source.name, result.source.info.nbytes)
+        shifts: dict[str, Floats] = {}
+        for result in self._encoded(*self._uncorrected(plans)):
+            self._add(writer, result)
+            if result.tensor.shift is not None:
+                shifts[result.source.name] = result.tensor.shift
+        for source, tensor_plan in zip(self.sources.stored, plans, strict=True):
+            if source.name in self.corrections:
+                self._add(writer, self._corrected(source, tensor_plan, shifts))
         for group in self.groups.values():
             self._write_group(writer, group)
         writer.finish(self._index(writer))
+
+    def _uncorrected(
+        self, plans: Sequence[TensorPlan]
+    ) -> tuple[Sequence[Source], Sequence[TensorPlan]]:
+        pairs = zip(self.sources.stored, plans, strict=True)
+        kept = [(s, p) for s, p in pairs if s.name not in self.corrections]
+        return [s for s, _ in kept], [p for _, p in kept]
+
+    def _corrected(
+        self, source: Source, tensor_plan: TensorPlan, shifts: Mapping[str, Floats]
+    ) -> _Result:
+        """Encode a tensor that makes up for what was done to others."""
+        correction = self.corrections[source.name]
+        if correction.weight not in shifts:
+            return _encode(source, tensor_plan)
+        original = source.read()
+        array = correction.apply(original, shifts[correction.weight])
+        result = _encode(dataclasses.replace(source, given=array), tensor_plan)
+        return dataclasses.replace(result, tensor=pipeline.corrected(original, result.tensor))
+
+    def _add(self, writer: ContainerWriter, result: _Result) -> None:
+        self.errors.add(result)
+        self.output_errors[result.source.name] = result.tensor.output_error
+        self._place(writer, result)
+        if self.progress is not None:
+            self.progress(result.source.name, result.source.info.nbytes)
 
     def _encoded(self, sources: Sequence[Source], plans: Sequence[TensorPlan]) -> Iterator[_Result]:
         """Encode side by side what is small together, and give the results in order."""
@@ -252,8 +305,10 @@ class _Packer:
         self.group_sizes[key] = size
 
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
-        results = iter(group)
-        for frame, tensors in pipeline.merge([result.tensor for result in group]):
+        # Members stand in the order of their entries.
+        ordered = sorted(group, key=lambda result: self._places[result.source.name])
+        results = iter(ordered)
+        for frame, tensors in pipeline.merge([result.tensor for result in ordered]):
             number = self._write(writer, frame)
             for _ in tensors:
                 self._enter(next(results), number)

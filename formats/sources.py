@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,19 @@ from dcz.formats.tensors import Checkpoint, TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkpoint's tensor as the codec sees it."""
+    """A checkpoint's tensor as the codec sees it.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    info : TensorInfo
+    given : array or None
+        Elements to be packed in place of the checkpoint's.
+    """
 
     checkpoint: Checkpoint
     info: TensorInfo
+    given: AnyArray | None = None
 
     @property
     def name(self) -> str:
@@ -37,7 +47,7 @@ class Source:
 
     def read(self) -> AnyArray:
         """Its elements; may be called more than once. Raises InputError for bad data."""
-        return self.checkpoint.read(self.info.name)
+        return self.checkpoint.read(self.info.name) if self.given is None else self.given
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +74,11 @@ class Sources:
         return name
 
 
-def find_sources(checkpoint: Checkpoint, recipe: Recipe) -> Sources:
-    """Find the tensors that need not be stored, with those they equal."""
+def find_sources(checkpoint: Checkpoint, recipe: Recipe, apart: Container[str] = ()) -> Sources:
+    """Find the tensors that need not be stored, with those they equal.
+
+    Those to be kept `apart` are stored for themselves unless they are tied.
+    """
     aliases = dict(checkpoint.ties)
     tied_to = set(aliases.values())
     seen: dict[tuple[object, ...], str] = {}
@@ -75,7 +88,7 @@ def find_sources(checkpoint: Checkpoint, recipe: Recipe) -> Sources:
     for name, info in checkpoint.tensors.items():
         if name in aliases:
             continue
-        if alike[kinds[name]] == 1:
+        if alike[kinds[name]] == 1 or name in apart:
             stored.append(Source(checkpoint, info))
             continue
         array = checkpoint.read(name)

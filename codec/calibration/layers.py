@@ -109,15 +109,6 @@ class Layers:
                 norm = self._names[module]
                 self._norms[name] = norm if self._norms.get(name, norm) == norm else None
 
-    def embedding_widths(self) -> dict[str, int]:
-        """The names of embeddings' weights, with how many columns they have."""
-        users = _users(self._model)
-        return {
-            f"{name}.weight" if name else "weight": module.embedding_dim
-            for module, name in self._names.items()
-            if isinstance(module, nn.Embedding) and len(users[id(module.weight)]) == 1
-        }
-
     def moments(self) -> dict[str, Moments]:
         """The moments of each input."""
         return {
@@ -127,7 +118,7 @@ class Layers:
             for key, square in self._squares.items()
         }
 
-    def links(self, weight: nn.Parameter) -> dict[str, str] | None:
+    def links(self, weight: nn.Parameter) -> dict[str, str]:
         """What belongs to a layer's weight: its input's moments, its bias, the norm behind it."""
         for module, key in self._key_of.items():
             if module.weight is not weight:
@@ -141,7 +132,7 @@ class Layers:
             elif norm is not None:
                 found["norm"] = norm
             return found
-        return None
+        return {}
 
 
 def _users(model: nn.Module) -> dict[int, list[nn.Module]]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dcz.codec.calibration.layers import Layers
-from dcz.codec.calibration.record import Calibration, Moments, Sensed
+from dcz.codec.calibration.record import Calibration, Sensed
 from dcz.codec.errors import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -64,7 +64,8 @@ def observe(
     """
     signs = torch.Generator().manual_seed(0)
     with ExitStack() as stack:
-        stack.enter_context(_left_as_it_was(model))
+        stack.enter_context(evaluating(model))
+        stack.enter_context(_asking_for_gradients(model))
         layers = stack.enter_context(Layers(model))
         sums = _Sums(model, layers)
         for number, batch in enumerate(inputs):
@@ -113,24 +114,32 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and gradients for all parameters; in the end everything as before."""
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; in the end each module's mode and all buffers are as before."""
     modes = {module: module.training for module in model.modules()}
-    asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
     buffers = {buffer: buffer.clone() for buffer in model.buffers()}
     try:
         model.eval()
-        for parameter in asked:
-            parameter.requires_grad_(parameter.is_floating_point())
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for parameter, wanted in asked.items():
-            parameter.requires_grad_(wanted)
         with torch.no_grad():
             for buffer, value in buffers.items():
                 buffer.copy_(value)
+
+
+@contextmanager
+def _asking_for_gradients(model: nn.Module) -> Iterator[None]:
+    """Gradients for all parameters that can have them; in the end as before."""
+    asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        for parameter in asked:
+            parameter.requires_grad_(parameter.is_floating_point())
+        yield
+    finally:
+        for parameter, wanted in asked.items():
+            parameter.requires_grad_(wanted)
 
 
 class _Sums:
@@ -150,7 +159,6 @@ class _Sums:
         }
         # Batches in which a row had a part in the output, and what it did in the first of them.
         self.batches = {name: torch.zeros_like(rows) for name, rows in self.rows.items()}
-        self.columns = {name: torch.zeros(n, n) for name, n in layers.embedding_widths().items()}
         self.energy = 0.0
         self.samples = 0
         self.probes = 0
@@ -184,9 +192,6 @@ class _Sums:
             raise InputError("the gradients are not finite", tensor=name)
         self.rows[name] += rows.double() / flat.shape[1]
         self.batches[name] += rows > 0
-        if name in self.columns:
-            used = flat[rows > 0]
-            self.columns[name].addmm_(used.T, used)
 
     def _smoothed(self, name: str) -> Floats:
         """Sums of a tensor's rows, with a share for those that only other inputs will use.
@@ -205,17 +210,12 @@ class _Sums:
         if not self.energy > 0:
             raise InputError("the output is zero for all inputs")
         moments = self.layers.moments()
-        for name, square in self.columns.items():
-            if bool(square.diagonal().any()):
-                moments[name] = Moments.of(square.numpy()[None], None)
         tensors = {}
         for name, parameter in self.model.named_parameters(remove_duplicate=False):
             first = next((n for n, p in self.parameters.items() if p is parameter), None)
             if first is not None:
                 rows = self._smoothed(first) / (self.samples * self.probes)
-                links = self.layers.links(parameter) or {}
-                if first in self.columns and first in moments:
-                    links = {"moments": first}
+                links = self.layers.links(parameter)
                 array = parameter.detach().float().cpu().numpy()
                 tensors[name] = Sensed.of(array, rows.astype(np.float32), **links)
         return Calibration(tensors, moments, self.energy / self.samples, self.samples)

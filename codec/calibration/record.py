@@ -47,7 +47,7 @@ class Moments:
         return cls(scale, np.array(parts), None if mean is None else mean.astype(np.float32))
 
     def second(self) -> Floats:
-        """The moments, without those of the mean if it is known: float64[groups, n, n]."""
+        """The moments: float64[groups, n, n]."""
         groups, n = self.scale.shape
         full = np.zeros((groups, n, n))
         rows, columns = np.triu_indices(n)
@@ -55,9 +55,14 @@ class Moments:
         full[:, columns, rows] = self.correlation
         scale = self.scale.astype(np.float64)
         full *= scale[:, :, None] * scale[:, None, :]
-        if self.mean is not None:
-            mean = self.mean.astype(np.float64)
-            full -= mean[:, :, None] * mean[:, None, :]
+        return full
+
+    def covariance(self) -> Floats:
+        """The moments about the mean, which is known: float64[groups, n, n]."""
+        assert self.mean is not None
+        mean = self.mean.astype(np.float64)
+        full = self.second()
+        full -= mean[:, :, None] * mean[:, None, :]
         return full
 
     def check(self) -> None:
