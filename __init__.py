@@ -16,7 +16,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcz.formats import calibration as calibration
     from dcz.codec.errors import (
         ChecksumError,
         CorruptError,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from dcz.codec.kernels import BACKEND
     from dcz.codec.recipe import Recipe, Rule
     from dcz.codec.report import Report
+    from dcz.formats import calibration as calibration
     from dcz.formats.archive import Archive
     from dcz.formats.archive import open_archive as open
     from dcz.formats.calibration import pack_model

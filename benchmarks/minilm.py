@@ -49,9 +49,7 @@ class Layer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         heads = {name: nn.Linear(WIDTH, WIDTH) for name in ("query", "key", "value")}
-        self.attention = nn.ModuleDict(
-            {"self": nn.ModuleDict(heads), "output": _output(WIDTH)}
-        )
+        self.attention = nn.ModuleDict({"self": nn.ModuleDict(heads), "output": _output(WIDTH)})
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(WIDTH, INNER)})
         self.output = _output(INNER)
 
@@ -128,7 +126,12 @@ class Tokenizer:
             ends = range(len(word), start, -1)
             names = (("##" if start else "") + word[start:end] for end in ends)
             end, number = next(
-                ((e, self.numbers[n]) for e, n in zip(ends, names) if n in self.numbers), (0, 0)
+                (
+                    (e, self.numbers[n])
+                    for e, n in zip(ends, names, strict=True)
+                    if n in self.numbers
+                ),
+                (0, 0),
             )
             if not end:
                 return [self.numbers["[UNK]"]]

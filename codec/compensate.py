@@ -120,13 +120,14 @@ def _part(levels: _Levels, own: slice) -> _Levels:
     """The levels of some of the rows."""
     return dataclasses.replace(
         levels,
-        **{name: getattr(levels, name)[own] for name in ("step", "lowest", "highest", "start", "first")},
+        **{
+            name: getattr(levels, name)[own]
+            for name in ("step", "lowest", "highest", "start", "first")
+        },
     )
 
 
-def _quantize(
-    rows: Weights, levels: _Levels, factor: Factor, pruned: AnyArray | None
-) -> AnyArray:
+def _quantize(rows: Weights, levels: _Levels, factor: Factor, pruned: AnyArray | None) -> AnyArray:
     """Indices of one group: int64[rows, n]."""
     left = np.ascontiguousarray((rows / levels.step[:, None])[:, factor.order].T, np.float32)
     masks = None if pruned is None else np.ascontiguousarray(pruned[:, factor.order].T)
@@ -151,9 +152,7 @@ def _quantize(
     return result
 
 
-def _nearest(
-    x: Floats32, levels: _Levels, weight: np.float32, pruned: AnyArray | None
-) -> Integers:
+def _nearest(x: Floats32, levels: _Levels, weight: np.float32, pruned: AnyArray | None) -> Integers:
     """For each row the level of least cost: the nearest one, or its neighbour towards zero."""
     near = np.clip(np.rint(x), levels.lowest, levels.highest)
     lower = np.clip(near - np.sign(near), levels.lowest, levels.highest)

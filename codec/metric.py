@@ -141,7 +141,7 @@ class Metric:
         assert self.moments.mean is not None
         mean = self.moments.mean.astype(np.float64)
         groups = changes.astype(np.float64).reshape(len(mean), -1, mean.shape[1])
-        return np.einsum("grn,gn->gr", groups, mean).reshape(-1)
+        return np.asarray(np.einsum("grn,gn->gr", groups, mean).reshape(-1), np.float64)
 
     def row_classes(self, numel: int) -> RowClasses | None:
         """Rows by octaves of importance, if steps of their own save enough bits.
@@ -168,7 +168,8 @@ def _factor(moments: Floats32) -> Factor | None:
     for damping in DAMPING:
         try:
             # With the columns backwards the inverse's upper factor is that of the moments.
-            lower = np.linalg.cholesky((ordered + damping * np.eye(n))[::-1, ::-1])
+            damped = ordered + damping * np.eye(n)
+            lower = np.asarray(np.linalg.cholesky(damped[::-1, ::-1]), np.float64)
         except np.linalg.LinAlgError:
             continue
         upper = _inverse(lower)[::-1, ::-1]

@@ -195,9 +195,7 @@ def _kept(values: Weights, plan: TensorPlan) -> Weights:
     return np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
 
 
-def _share_by_rows(
-    tensor: TensorSource, values: Weights, plan: TensorPlan
-) -> SharedTensor | None:
+def _share_by_rows(tensor: TensorSource, values: Weights, plan: TensorPlan) -> SharedTensor | None:
     """A grid for each class of rows; None where one for all is as good, or some are too fine."""
     assert plan.slope is not None and plan.metric is not None
     rows = plan.metric.row_classes(values.size)

@@ -157,8 +157,7 @@ class Recipe(Settings):
         if aims and self.level_count is not None:
             raise RecipeError(f"{aims[0]} chooses the levels; leave out bits and levels")
         Settings(**self._own_settings())
-        kinds = str | os.PathLike | Calibration | None
-        if not isinstance(self.calibration, kinds):
+        if not isinstance(self.calibration, str | os.PathLike | Calibration | None):
             raise RecipeError(f"calibration: {self.calibration!r} is not the name of a file")
 
     @property

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dcz.codec import grid
 from dcz.codec.errors import RecipeError
-from dcz.codec.frame import AnyArray, SharedTensor
+from dcz.codec.frame import SharedTensor
 from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.prune import Weights
@@ -92,7 +92,9 @@ def quantize(
     book_of: list[int] = []
     for number, part in enumerate(parts):
         own = classes == number
-        indices[own] = part.indices.reshape(-1, rows.shape[1]) + starts[number].astype(indices.dtype)
+        indices[own] = part.indices.reshape(-1, rows.shape[1]) + starts[number].astype(
+            indices.dtype
+        )
         found[own] = len(book_of) + class_of_rows(part.runs, int(np.count_nonzero(own)))
         book_of += [number] * part.runs.count
     return SteppedTensor(

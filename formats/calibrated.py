@@ -84,7 +84,6 @@ def _renamed(calibration: Calibration, checkpoint: Checkpoint) -> Calibration:
         If a tensor is missing, or is not the one that was calibrated.
     """
     known = {}
-    digests = {sensed.digest for sensed in calibration.tensors.values()}
     present = set()
     for name, info in checkpoint.tensors.items():
         sensed = calibration.tensors.get(name)
@@ -98,8 +97,7 @@ def _renamed(calibration: Calibration, checkpoint: Checkpoint) -> Calibration:
                 raise InputError("calibration was made with other weights")
         present.add(found)
         known[name] = sensed
-    missing = [n for n, s in calibration.tensors.items() if n not in known and s.digest not in present]
-    if missing or not digests:
-        name = missing[0] if missing else None
-        raise InputError("calibration knows a tensor that the checkpoint does not have", tensor=name)
+    for name, sensed in calibration.tensors.items():
+        if name not in known and sensed.digest not in present:
+            raise InputError("calibration knows it, the checkpoint does not", tensor=name)
     return replace(calibration, tensors=known)

@@ -1,4 +1,4 @@
-"""Calibration as a user calls it: a PyTorch model and unlabelled inputs, and a file that comes of it.
+"""Calibration as a user calls it: a PyTorch model and unlabelled inputs, and what comes of them.
 
     dcz.calibration.collect(model, inputs, "model.cal.safetensors")
     dcz.pack("model.safetensors", "model.dcz", dcz.Recipe(

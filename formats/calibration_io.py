@@ -106,9 +106,7 @@ def _moments(name: str, arrays: dict[str, AnyArray]) -> Moments:
         return found
 
 
-def _sensed(
-    name: str, row: dict[str, Any], rows: AnyArray, moments: dict[str, Moments]
-) -> Sensed:
+def _sensed(name: str, row: dict[str, Any], rows: AnyArray, moments: dict[str, Moments]) -> Sensed:
     with located(tensor=name):
         shape = tuple(int(size) for size in row["shape"])
         if rows.dtype != np.float32 or rows.shape != shape[:1] or len(shape) < 2:

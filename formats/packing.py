@@ -178,9 +178,7 @@ class _Attempts:
     def _attempt(self, plans: Sequence[TensorPlan]) -> _Packer:
         self._stream.seek(0)
         self._stream.truncate()
-        packer = _Packer(
-            self._sources, self._stream, self._jobs, self._progress, self._corrections
-        )
+        packer = _Packer(self._sources, self._stream, self._jobs, self._progress, self._corrections)
         packer.run(plans)
         return packer
 

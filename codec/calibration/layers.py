@@ -78,10 +78,10 @@ class Layers:
         key = self._key_of.get(module)
         shape = _shape_of_input(module)
         last = self._last
-        if last is not None and last[0]() is inputs[0] and last[1] == shape:
-            if key in (None, last[2]):
-                self._key_of[module] = last[2]
-                return
+        same = last is not None and last[0]() is inputs[0] and last[1] == shape
+        if last is not None and same and key in (None, last[2]):
+            self._key_of[module] = last[2]
+            return
         if key is not None and key != name:
             return
         self._key_of[module] = name
@@ -149,7 +149,11 @@ def _shape_of_input(module: Layer) -> tuple[object, ...]:
     if isinstance(module, nn.Linear):
         return ()
     return (
-        module.kernel_size, module.stride, module.padding, module.dilation, module.groups,
+        module.kernel_size,
+        module.stride,
+        module.padding,
+        module.dilation,
+        module.groups,
         module.padding_mode,
     )
 
@@ -176,7 +180,7 @@ def unfold(module: Convolution, image: Tensor) -> Tensor:
         x = x.unfold(axis + 1, (size - 1) * dilation + 1, stride)[..., ::dilation]
     channels = image.shape[0] // module.groups
     # channels, positions, kernel -> groups, positions, channels of the group x kernel
-    x = x.unflatten(0, (module.groups, channels))
+    x = x.reshape(module.groups, channels, *x.shape[1:])
     order = [0, *range(2, 2 + dims), 1, *range(2 + dims, 2 + 2 * dims)]
-    x = x.permute(order)
-    return x.flatten(1, dims).flatten(2)
+    patches: Tensor = x.permute(order).flatten(1, dims).flatten(2)
+    return patches
