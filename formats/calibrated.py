@@ -61,7 +61,12 @@ class Calibrated:
         }
         shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
         found = corrections_of(calibration, shapes)
-        found = {target: c for target, c in found.items() if target in changeable}
+        # A tensor of zeros has no size that an error could be told against.
+        found = {
+            target: correction
+            for target, correction in found.items()
+            if target in changeable and checkpoint.read(target).any()
+        }
         sources = find_sources(checkpoint, recipe, apart=found)
         stored = {source.name: source.shape for source in sources.stored}
         corrections = {target: c for target, c in found.items() if c.weight in stored}

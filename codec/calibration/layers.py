@@ -36,7 +36,7 @@ class Layers:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._key_of: dict[nn.Module, str] = {}
-        self._last: tuple[weakref.ref[Tensor], tuple[object, ...], str] | None = None
+        self._seen: list[tuple[weakref.ref[Tensor], tuple[object, ...], str]] = []
         self._made: dict[str, weakref.ref[Tensor]] = {}
         self._norms: dict[str, str | None] = {}
 
@@ -66,7 +66,7 @@ class Layers:
             yield
         finally:
             self._on = False
-            self._last = None
+            self._seen.clear()
             self._made.clear()
 
     def _see(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -75,20 +75,19 @@ class Layers:
             return
         name = self._names[module]
         self._made[name] = weakref.ref(output)
-        key = self._key_of.get(module)
         shape = _shape_of_input(module)
-        last = self._last
-        same = last is not None and last[0]() is inputs[0] and last[1] == shape
-        if last is not None and same and key in (None, last[2]):
-            self._key_of[module] = last[2]
+        first = self._first_with(inputs[0], shape)
+        # A layer that runs again with another input has no single moments: the first one's stay.
+        if self._key_of.setdefault(module, first or name) != name or first is not None:
             return
-        if key is not None and key != name:
-            return
-        self._key_of[module] = name
-        self._last = (weakref.ref(inputs[0]), shape, name)
+        self._seen.append((weakref.ref(inputs[0]), shape, name))
         with torch.no_grad():
             for rows in _rows(module, inputs[0].detach().float()):
                 self._add(name, rows)
+
+    def _first_with(self, x: Tensor, shape: tuple[object, ...]) -> str | None:
+        """The layer that has seen this very input in this pass, and sums up its moments."""
+        return next((n for seen, own, n in self._seen if seen() is x and own == shape), None)
 
     def _add(self, key: str, rows: Tensor) -> None:
         """Add float32[groups, positions, n]."""

@@ -159,6 +159,11 @@ class _Sums:
         }
         # Batches in which a row had a part in the output, and what it did in the first of them.
         self.batches = {name: torch.zeros_like(rows) for name, rows in self.rows.items()}
+        self.embeddings = {
+            f"{name}.weight" if name else "weight"
+            for name, module in model.named_modules(remove_duplicate=False)
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        }
         self.energy = 0.0
         self.samples = 0
         self.probes = 0
@@ -194,12 +199,16 @@ class _Sums:
         self.batches[name] += rows > 0
 
     def _smoothed(self, name: str) -> Floats:
-        """Sums of a tensor's rows, with a share for those that only other inputs will use.
+        """Sums of an embedding's rows, with a share for those that only other inputs will use.
 
         The rows that a single batch used had as much part in the output as rows that no batch
-        used will have in the next one (Good 1953). That share is spread over all rows.
+        used will have in the next one (Good 1953). That share is spread over all rows. Of other
+        tensors only the mean over all rows is told reliably: single channels respond to what
+        happens to be in the inputs.
         """
         rows = self.rows[name].numpy()
+        if name not in self.embeddings:
+            return np.full(rows.shape, rows.mean())
         share = rows[self.batches[name].numpy() == self.probes].sum() / (rows.sum() or 1.0)
         return np.asarray((1 - share) * rows + share * rows.mean())
 
