@@ -203,12 +203,12 @@ def already_shared(array: AnyArray, limit: int) -> SharedTensor | None:
     """The tensor as it is, if it holds at most `limit` different bit patterns, else None.
 
     Exact for every dtype of 1, 2, 4 or 8 bytes. None too where the values are few only because
-    the tensor is small: fewer than four weights to a value.
+    the tensor is small: fewer than two weights to a value.
     """
     if array.dtype.itemsize not in (1, 2, 4, 8) or array.size == 0:
         return None
     flat = patterns(array.reshape(-1))
-    values = kernels.distinct(flat, min(limit, array.size // 4))
+    values = kernels.distinct(flat, min(limit, array.size // 2))
     if values is None:
         return None
     indices = kernels.lookup(flat, values)
