@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
@@ -51,6 +51,7 @@ def pack(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Report:
     """Pack a checkpoint into a `.dcz` file.
 
@@ -69,6 +70,8 @@ def pack(
         Threads; as many as there are cores by default. The file does not depend on it.
     progress : callable, optional
         Called with a tensor's name and its number of bytes when it has been encoded.
+    notes : mapping of str to str, optional
+        What to keep beside the source's metadata, such as the error that the model was measured at.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def pack(
     """
     opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
+        checkpoint.metadata = checkpoint.metadata | dict(notes or {})
         attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
         packer = attempts.run()
         stream.flush()
