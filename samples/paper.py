@@ -63,9 +63,9 @@ def compress(name: str, network: nn.Module, seed: int, train: Digits, check: Dig
     return network
 
 
-def pack(network: nn.Module, path: Path) -> dcz.Report:
+def pack(network: nn.Module, path: Path, notes: dict[str, str] | None = None) -> dcz.Report:
     """Write the network; packing notices the shared values by itself and loses nothing."""
-    return dcz.save_state_dict(dcz.training.plain_state_dict(network), path)
+    return dcz.save_state_dict(dcz.training.plain_state_dict(network), path, notes=notes)
 
 
 def _prune(

@@ -7,6 +7,7 @@ import math
 import pytest
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -74,7 +75,7 @@ def test_training_with_the_rate_needs_fewer_bits() -> None:
         rate.renew()
         nearest = levels[(weights.detach()[:, None] - levels).abs().argmin(1)]
         weights.data[:] = nearest
-        return float(rate())
+        return float(rate().detach())
 
     assert bits(0.3) < 0.85 * bits(0.0)
 

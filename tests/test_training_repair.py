@@ -7,6 +7,7 @@ import copy
 import pytest
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
 from torch import nn  # noqa: E402
 
 from dcz import training  # noqa: E402

@@ -19,6 +19,7 @@ except ImportError:
     raise ImportError("dcz.training needs PyTorch: pip install dcz[torch]") from None
 
 from dcz.training.distillation import DistillationLoss
+from dcz.training.freezing import Freezer
 from dcz.training.masks import Masks, from_torch_prune, masks_of_zeros, to_torch_prune
 from dcz.training.plain import plain_state_dict
 from dcz.training.pruner import Pruner
@@ -34,6 +35,7 @@ __all__ = [
     "UNITS",
     "Cubic",
     "DistillationLoss",
+    "Freezer",
     "Masks",
     "OneShot",
     "Pruner",

@@ -103,6 +103,11 @@ class Pruner:
         return {name: ~pruned for name, pruned in self._pruned.items()}
 
     @property
+    def squared_gradients(self) -> dict[str, Tensor]:
+        """Running mean of each weight's squared gradient, where the score needs it."""
+        return dict(self._squares)
+
+    @property
     def sparsity(self) -> float:
         """Share of the weights that are pruned."""
         pruned = sum(int(mask.sum()) for mask in self._pruned.values())
@@ -121,6 +126,12 @@ class Pruner:
         together = [names] if self._scope == "global" else [[name] for name in names]
         for group in together:
             self._prune_group(group, share)
+        self._hold()
+
+    def restrict(self, masks: Mapping[str, Tensor]) -> None:
+        """Prune what the masks exclude, a choice of yours, besides what is pruned already."""
+        for name, kept in masks.items():
+            self._pruned[name] = self._pruned[name] | ~kept
         self._hold()
 
     def finish(self) -> Masks:
