@@ -131,7 +131,7 @@ def _teach(train: Digits, check: Digits) -> Lessons:
 def _mean_logits(networks: list[Teacher], images: Tensor) -> Tensor:
     for network in networks:
         network.eval()
-    parts = [sum(network(part) for network in networks) for part in images.split(1000)]
+    parts = [sum(network(part) for network in networks) for part in torch.split(images, 1000)]
     return torch.cat(parts) / len(networks)
 
 

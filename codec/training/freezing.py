@@ -73,7 +73,7 @@ class Freezer:
         self._rate = learning_rate
         self._count = 0
         self._hooks: list[Any] = [
-            parameter.register_hook(_Watcher(self, name))
+            parameter.register_hook(_Watcher(self, name))  # type: ignore[no-untyped-call]
             for name, parameter in self._parameters.items()
         ]
         if optimizer is not None:
@@ -148,7 +148,7 @@ class Freezer:
         free = int(torch.isfinite(joined).sum())
         chosen = torch.zeros(len(joined), dtype=torch.bool, device=joined.device)
         chosen[joined.topk(min(count, free), largest=False).indices] = True
-        for name, part in zip(self._scales, chosen.split([len(c) for c in costs]), strict=True):
+        for name, part in zip(self._scales, chosen.split([len(c) for c in costs]), strict=True):  # type: ignore[no-untyped-call]
             weight, mine = self._parameters[name], part.reshape(self._parameters[name].shape)
             self._levels[name][mine] = (weight[mine] / self._scales[name].step).round()
             self._fixed[name] |= mine

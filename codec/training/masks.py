@@ -56,7 +56,7 @@ def from_torch_prune(model: nn.Module) -> Masks:
     masks: Masks = {}
     for path, module, name in list(_pruned_by_torch(model)):
         kept = getattr(module, f"{name}_mask").detach() != 0
-        prune.remove(module, name)
+        prune.remove(module, name)  # type: ignore[no-untyped-call]
         parameter = getattr(module, name)
         with torch.no_grad():
             parameter.masked_fill_(~kept, 0)

@@ -89,7 +89,7 @@ class Pruner:
         }
         self.steps = 0
         self._hooks: list[Any] = [
-            parameter.register_hook(_GradientMask(self._pruned, name))
+            parameter.register_hook(_GradientMask(self._pruned, name))  # type: ignore[no-untyped-call]
             for name, parameter in self._parameters.items()
             if parameter.requires_grad
         ]

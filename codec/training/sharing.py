@@ -49,7 +49,7 @@ class SharedWeights(nn.Module):
 
     def forward(self, centroids: Tensor) -> Tensor:
         """Look the weights up."""
-        weight: Tensor = _Lookup.apply(centroids, self.indices, self.pull)
+        weight: Tensor = _Lookup.apply(centroids, self.indices, self.pull)  # type: ignore[no-untyped-call]
         return weight
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
@@ -69,7 +69,7 @@ class _Lookup(torch.autograd.Function):
         return codebook.index_select(0, indices.reshape(-1).int()).reshape(indices.shape)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Equation 3 of the paper: a centroid's gradient is the sum over its members."""
         (indices,) = ctx.saved_tensors
@@ -227,7 +227,7 @@ def _register(
 
 
 def _parametrization(module: nn.Module, name: str) -> Any:
-    return module.parametrizations[name]  # type: ignore[index, union-attr]
+    return module.parametrizations[name]  # type: ignore[index]
 
 
 def _cluster(
@@ -242,7 +242,7 @@ def _cluster(
     found = codec_share.assign(flat, 0.0, codebook, zeros=True)
     device, kind = weights[0].device, weights[0].dtype
     indices = torch.from_numpy(found.indices.astype(np.int32)).to(device)
-    parts = indices.split([weight.numel() for weight in weights])
+    parts = indices.split([weight.numel() for weight in weights])  # type: ignore[no-untyped-call]
     shaped = [part.reshape(w.shape) for part, w in zip(parts, weights, strict=True)]
     return torch.from_numpy(codebook).to(device, kind), shaped
 
@@ -267,6 +267,6 @@ def _renew(shared: SharedWeights, centroids: Tensor, rate: float, slope: float) 
 def _cheapest(values: Tensor, centroids: Tensor, slope: float, counts: Tensor) -> Tensor:
     """The centroid of the least squared distance plus slope times bits for each value."""
     prices = slope * bits_of_counts(counts).to(values.dtype)
-    parts = values.split(max(1, (1 << 22) // len(centroids)))
+    parts = values.split(max(1, (1 << 22) // len(centroids)))  # type: ignore[no-untyped-call]
     found = [((p[:, None] - centroids).square() + prices).argmin(1) for p in parts]
     return torch.cat(found)

@@ -66,5 +66,5 @@ def lowest(scores: list[Tensor], sizes: list[int], target: int) -> list[Tensor]:
     chosen = order[weights[order].cumsum(0) <= target]
     pruned = torch.zeros(flat.numel(), dtype=torch.bool, device=flat.device)
     pruned[chosen] = True
-    parts = pruned.split([score.numel() for score in scores])
+    parts = pruned.split([score.numel() for score in scores])  # type: ignore[no-untyped-call]
     return [part.reshape(score.shape) for part, score in zip(parts, scores, strict=True)]
