@@ -137,6 +137,8 @@ def test_schedules_ramp_as_written() -> None:
     assert shares[70] == pytest.approx(0.9 - 0.8 * 0.4**3)
     assert shares[110] == shares[139] == 0.9
     assert shares == sorted(shares)
+    linear = training.Linear(0.5, begin=2, end=12, every=5)
+    assert [linear.sparsity(step) for step in (0, 6, 7, 11, 12, 99)] == [0, 0, 0.25, 0.25, 0.5, 0.5]
     steps = training.Steps([(0, 0.1), (5, 0.5)])
     assert [steps.sparsity(step) for step in (0, 4, 5, 9)] == [0.1, 0.1, 0.5, 0.5]
     with pytest.raises(ValueError, match="ascend"):

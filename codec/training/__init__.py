@@ -25,7 +25,7 @@ from dcz.training.plain import plain_state_dict
 from dcz.training.pruner import Pruner
 from dcz.training.rate import RateLoss
 from dcz.training.repair import recalibrate
-from dcz.training.schedules import Cubic, OneShot, Schedule, Steps
+from dcz.training.schedules import Cubic, Linear, OneShot, Schedule, Steps
 from dcz.training.scores import SCORES, Score
 from dcz.training.sharing import Renewal, SharedWeights, Sharing, share
 from dcz.training.structure import UNITS
@@ -36,6 +36,7 @@ __all__ = [
     "Cubic",
     "DistillationLoss",
     "Freezer",
+    "Linear",
     "Masks",
     "OneShot",
     "Pruner",

@@ -100,6 +100,38 @@ class Cubic:
         return self.final + (self.initial - self.final) * left**3
 
 
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Evenly from 0 to `final` between two steps.
+
+    Attributes
+    ----------
+    final : float
+        Share of the weights, 0 to 1.
+    begin, end : int
+        The steps.
+    every : int
+        Steps from one portion to the next.
+    """
+
+    final: float
+    begin: int
+    end: int
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        _check_share(self.final)
+        if not 0 <= self.begin < self.end or self.every < 1:
+            raise ValueError("the ramp needs begin < end and every >= 1")
+
+    def sparsity(self, step: int) -> float:
+        """See `Schedule`."""
+        if step >= self.end:
+            return self.final
+        passed = max(step - self.begin, 0) // self.every * self.every
+        return self.final * passed / (self.end - self.begin)
+
+
 def _check_share(share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(f"{share} is no share of the weights: it must lie within 0 and 1")
