@@ -28,7 +28,7 @@ class Settings:
 
 SETTINGS = {
     "lenet-300-100": Settings(100, 256, 3e-3, 0.1, 0.3, 0.2),
-    "lenet5": Settings(16, 128, 1.5e-3, 0.1, 0.5, 0.0, augmentation=0.7),
+    "lenet5": Settings(12, 128, 1.5e-3, 0.1, 0.5, 0.0, augmentation=0.7),
 }
 
 

@@ -15,6 +15,7 @@ import mnist
 import numpy as np
 import torch
 from loops import Digits, augmented, batches, error_rate, progress, train_epoch
+from networks import ChannelsLast
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -73,12 +74,12 @@ class Teacher(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits (n, 10) of images (n, 784)."""
-        logits: Tensor = self.layers(pixels.reshape(-1, 1, 28, 28))
+        logits: Tensor = self.layers(pixels.reshape(-1, 28, 28, 1).permute(0, 3, 1, 2))
         return logits
 
 
 def _block(inputs: int, outputs: int, kernel: int, padding: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
+    convolution = ChannelsLast(inputs, outputs, kernel, padding=padding, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
