@@ -23,6 +23,7 @@ import dense
 import loops
 import mnist
 import paper
+import results
 from loops import Digits
 from networks import NETWORKS
 from safetensors.torch import save as to_safetensors
@@ -93,24 +94,47 @@ def finish_packed(
     paper.pack(network, output)
     after = unpacked(options.network, output)
     check, test_error = (loops.error_rate(after, split) for split in (data.check, data.test))
-    notes = {"test_error": f"{test_error:.4f}", "seed": str(options.seed)}
-    report = paper.pack(network, output, notes)
+    report = paper.pack(network, output, {"test_error": f"{test_error:.4f}"})
     for stage in report.stages:
         print(f"  {stage.stage:<10}{stage.bytes:>10,} bytes {stage.ratio:>9.1f}x")
-    for row in report.tensors:
-        density = row.nonzero / row.numel
-        print(
-            f"  {row.name:<14}{density:>7.1%} kept, {row.bits / max(row.nonzero, 1):.1f} bits each"
+    for name, (kept, index, gap) in layers(report).items():
+        print(f"  {name:<10}{kept:>10.1%} kept, {index:.1f} + {gap:.1f} bits each")
+    print(f"{output}: {report.file_bytes:,} bytes, {report.ratio:.1f}x")
+    print(f"validation error {check:.2%}; test error {before:.2%} dense, {test_error:.2%} here")
+    if options.record:
+        results.record(
+            {
+                "network": options.network,
+                "recipe": options.recipe,
+                "bytes": report.file_bytes,
+                "test_error": test_error,
+                "validation_error": check,
+                "dense_test_error": before,
+                "stages": [stage.bytes for stage in report.stages],
+                "layers": layers(report),
+                "seconds": round(time.process_time()),
+                "command": command(),
+            }
         )
-    print(
-        f"{output}: {report.file_bytes:,} bytes, {report.ratio:.1f}x, validation error {check:.2%}"
-    )
-    print(f"test error {before:.2%} dense, {test_error:.2%} out of the file")
+
+
+def layers(report: dcz.Report) -> dict[str, tuple[float, float, float]]:
+    """Return of each layer the share of weights kept, and bits of an index and of a position."""
+    found = {}
+    for row in report.tensors:
+        name, _, kind = row.name.rpartition(".")
+        if kind == "weight":
+            bits = {stream.stream: stream.coded_bits for stream in row.streams}
+            gaps, survivors = bits.pop("gap", 0), max(row.nonzero, 1)
+            indices = sum(bits.values()) or row.bits
+            found[name] = (row.nonzero / row.numel, indices / survivors, gaps / survivors)
+    return found
 
 
 def command() -> str:
     """Return the command line that a reader would repeat."""
-    return " ".join(["python samples/train_mnist.py", *sys.argv[1:]])
+    given = [word for word in sys.argv[1:] if word != "--record"]
+    return " ".join(["python samples/train_mnist.py", *given])
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -120,6 +144,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recipe", choices=["dense", *RECIPES], default="dense")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="of the dense training, not the settings' own")
+    parser.add_argument("--record", action="store_true", help="keep the outcome in results.json")
     parser.add_argument("-o", "--output", type=Path, help="default: beside this script")
     return parser.parse_args(arguments)
 
