@@ -56,7 +56,7 @@ def main() -> None:
     calibration = photographs.crops(photographs.CALIBRATION, options.calibration, seed=1)
     test = photographs.crops(photographs.TEST, options.test, seed=2)
     wanted = classes(original, test)
-    print(f"{len(wanted)} test crops, {len(wanted.unique())} classes among them")
+    print(f"{len(wanted)} test crops, {len(torch.unique(wanted))} classes among them")
     for size in options.size:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "packed.dcz"
