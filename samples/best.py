@@ -33,7 +33,7 @@ class Segment:
     ----------
     epochs : int
     learning_rate : float
-        At its start; a hundredth of it at its end.
+        At its start; a fiftieth of it at its end.
     temperature : float
         Of the distillation.
     augmented : float
@@ -74,7 +74,7 @@ SETTINGS = {
             Segment(12, 3e-3, 2.0, 0.2, 1850),
         ),
         freezing=Segment(12, 1.5e-3, 2.0, 0.2),
-        mean_level=2.5,
+        mean_level=2.0,
     ),
     "lenet-300-100": Settings(
         widths=(100, 40),
@@ -164,7 +164,7 @@ class Trainer:
         loss = dcz.training.DistillationLoss(segment.temperature, ALPHA)
         optimizer = torch.optim.Adam(network.parameters(), segment.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            optimizer, self._steps(segment), segment.learning_rate / 100
+            optimizer, self._steps(segment), segment.learning_rate / 50
         )
         averaged = copy.deepcopy(network)
         step = 0

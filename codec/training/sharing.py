@@ -75,7 +75,8 @@ class _Lookup(torch.autograd.Function):
         (indices,) = ctx.saved_tensors
         if ctx.pull is not None:
             ctx.pull += gradient
-        sums = torch.bincount(indices.reshape(-1), gradient.reshape(-1), ctx.levels + 1)
+        wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        sums = torch.bincount(indices.reshape(-1), wide.reshape(-1), ctx.levels + 1)
         return sums[1:].to(gradient.dtype), None, None
 
 
@@ -177,7 +178,8 @@ def share(
     ----------
     model : Module
     bits, levels : int, one of the two
-        2**bits - 1 values besides zero, or `levels` of them.
+        2**bits - 1 values besides zero, or `levels` of them. `dcz.pack` notices by itself up to
+        255, and one for two weights; with more, give it the quantizer "lossless".
     select : str
         Pattern of the parameters' names, as the shell matches files. Only tensors of two or more
         dimensions are shared.
