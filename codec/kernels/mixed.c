@@ -26,6 +26,7 @@ static void make_tables(dcz_mixed *m)
         while (x < 6143 && m->squash[x] < 16 * p + 8) x++;
         m->stretch[p] = (int16_t)(x < 1025 ? -2047 : x > 5119 ? 2047 : (int)x - 3072);
     }
+    for (uint32_t i = 0; i < 21; i++) m->pace[i] = (uint16_t)(2 + 20 / (i + 1));
     for (uint32_t i = 0; i < DCZ_MIXED_RECIPROCALS; i++) {
         m->reciprocal[i] = 65536 / (i + 1);
         m->rate[i] = 655360 / (10 * i + 16);
@@ -127,12 +128,12 @@ static inline void learn_weights(dcz_mixed *m, int which, uint32_t set, const in
 {
     int16_t *weights = m->weights[which][set];
     uint32_t seen = m->seen[which][set];
-    int16_t scaled = (int16_t)limited(error * (int32_t)(2 + 20 / (1 + (seen >> 6))) >> 5);
+    int16_t scaled = (int16_t)limited(error * (int32_t)m->pace[seen >> 6] >> 5);
     for (int i = 0; i < INPUTS; i++) {
-        int16_t step = (int16_t)(16 * inputs[i] * scaled >> 16);
-        weights[i] = (int16_t)limited(weights[i] + ((step + 4) >> 3));
+        int16_t step = (int16_t)((int16_t)(16 * inputs[i]) * scaled >> 16);
+        weights[i] = (int16_t)(weights[i] + ((step + 4) >> 3));
     }
-    if (seen < 65535) m->seen[which][set] = (uint16_t)(seen + 1);
+    m->seen[which][set] = (uint16_t)(seen + (seen < 1343));
 }
 
 static inline void learn_counter(const dcz_mixed *m, uint32_t *counter, uint32_t mixed, int bit)

@@ -45,6 +45,7 @@ typedef struct {
     int32_t signed_weights[DCZ_MIXED_SIGNED];
     int16_t stretch[4096];
     uint16_t squash[6144];
+    uint16_t pace[21]; /* of the weights, by how often a set was used >> 6 */
     uint32_t reciprocal[DCZ_MIXED_RECIPROCALS];
     uint32_t rate[DCZ_MIXED_RECIPROCALS];
     uint32_t global;
