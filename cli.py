@@ -31,6 +31,7 @@ examples:
   dcz pack model.safetensors                       writes model.dcz
   dcz pack model.pt -o small.dcz --sparsity 0.9 --bits 5
   dcz pack model.npz --max-error 1e-4 --json
+  dcz pack model.pt --preset balanced --target-size 2000000
   dcz pack model.pt --recipe layers.toml           settings by tensor name
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
@@ -58,6 +59,7 @@ examples:
   dcz report model.dcz
   dcz report model.dcz --against model.safetensors
   dcz report model.dcz --html report.html
+  dcz report --sweep model.safetensors -o curve.svg
 """
 _VERIFY_EXAMPLES = """\
 examples:
@@ -172,16 +174,22 @@ def _add_pack(subparsers: Any) -> None:
     add = parser.add_argument
     add("source", metavar="SRC", help=".safetensors, .pt, .pth, .npz, or - for standard input")
     add("-o", dest="dest", metavar="OUT", help="file to write (default: SRC's name as .dcz)")
-    add("--preset", choices=("paper",), help="paper: k-means and Huffman coding (the default)")
+    add(
+        "--preset",
+        metavar="P",
+        help="paper: k-means and Huffman coding (the default); balanced: smaller at equal error",
+    )
     add("--sparsity", type=float, metavar="F", help="share of the weights to prune, 0 to 1")
     add("--threshold", type=float, metavar="T", help="prune weights of smaller magnitude instead")
     add("--scope", metavar="S", help="global (default): one threshold; tensor: one for each")
     add("--bits", type=int, metavar="N", help="index bits: 2**N shared values, 1 to 16")
     add("--levels", type=int, metavar="K", help="number of shared values instead of --bits")
     add("--max-error", type=float, metavar="E", help="relative squared error (default: 1e-3)")
-    add("--quantizer", metavar="Q", help="kmeans (default) or lossless")
+    add("--target-ratio", type=float, metavar="R", help="how many times smaller, instead")
+    add("--target-size", type=int, metavar="BYTES", help="size of the file, instead")
+    add("--quantizer", metavar="Q", help="kmeans, grid or lossless; overrides the preset")
     add("--initialisation", metavar="I", help="best (default), optimal, linear, density or random")
-    add("--coder", metavar="C", help="huffman")
+    add("--coder", metavar="C", help="huffman or auto (default: by quantizer)")
     add("--recipe", type=Path, metavar="FILE", help="TOML file with these settings by tensor name")
     add("--compare", action="store_true", help="also measure the source through zstd -19 (slow)")
     add("--force", action="store_true", help="replace an existing file that is not a .dcz file")
@@ -209,9 +217,12 @@ def _add_inspect(subparsers: Any) -> None:
 def _add_report(subparsers: Any) -> None:
     text = "show stages, streams and entropies"
     parser = _command(subparsers, "report", commands.report, text, _REPORT_EXAMPLES)
-    parser.add_argument("source", metavar="FILE", help="the .dcz file")
-    parser.add_argument("--html", metavar="OUT", type=Path, help="write a page instead")
-    parser.add_argument("--against", metavar="SRC", help="also measure SRC through zstd -19 (slow)")
+    add = parser.add_argument
+    add("source", metavar="FILE", help="the .dcz file; with --sweep a checkpoint")
+    add("--html", metavar="OUT", type=Path, help="write a page instead")
+    add("--against", metavar="SRC", help="also measure SRC through zstd -19 (slow)")
+    add("--sweep", action="store_true", help="pack a checkpoint by every preset for several errors")
+    add("-o", dest="dest", metavar="OUT", help="with --sweep: also draw a picture, .svg or .png")
 
 
 def _add_verify(subparsers: Any) -> None:

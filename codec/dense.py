@@ -16,16 +16,19 @@ from dcz.codec.codebook import (
     Stream,
     gather,
     index_streams,
+    moments_by_member,
+    moments_of,
     nonzero_by_member,
     nonzero_of,
     read_codebooks,
     read_index_codes,
     write_codebooks,
 )
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     AnyArray,
     Description,
+    Digests,
     Frame,
     Member,
     Parts,
@@ -34,7 +37,7 @@ from dcz.codec.frame import (
     part,
     patterns,
 )
-from dcz.codec.segments import as_offsets, block_counts, corrupt, decode_symbols, skip_segment
+from dcz.codec.segments import block_counts, decode_symbols, find_segments
 from dcz.codec.varint import Cursor
 
 CODER = 2
@@ -80,6 +83,7 @@ class Draft:
             ),
             levels=tuple(tensor.codebook.size for tensor in self.tensors),
             nonzero=nonzero_of(self.tensors, self.streams),
+            moments=moments_of(self.tensors, self.streams),
         )
         return Frame(CODER, self.codebooks + tables + interleave(coded), description)
 
@@ -118,27 +122,25 @@ class Decoder:
         self.codebook_bytes = cursor.position
         self.codes = read_index_codes(cursor, max(book.size for book in self.codebooks) or 1)
         self.counts = block_counts(numel(members), BLOCK)
-        self.offsets, self.segment_bytes = self._find_segments(cursor)
+        # Where each segment begins, block by block, and the last one ends.
+        self.bounds = find_segments(
+            cursor, self.counts, [code.coded for code in self.codes], "index"
+        )
+        self.offsets = [self.bounds[i : -1 : len(self.codes)] for i in range(len(self.codes))]
         cursor.finish("frame")
 
-    def _find_segments(self, cursor: Cursor) -> tuple[list[AnyArray], list[int]]:
-        found: list[list[int]] = [[] for _ in self.codes]
-        sizes = [0] * len(self.codes)
-        kinds = [(i, code.coded, f"{code.name} segment") for i, code in enumerate(self.codes)]
-        for count in self.counts.tolist():
-            for i, coded, what in kinds:
-                found[i].append(skip_segment(cursor, count, coded=coded, what=what))
-                sizes[i] += cursor.position - found[i][-1]
-        return [as_offsets(offsets) for offsets in found], sizes
-
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
-        if out.size == 0:
-            return
         blocks = slice(start // BLOCK, -(-stop // BLOCK))
         if len(self.members) > 1 or len(self.codes) > 1:
             indices = join(self._symbols(blocks))
             out[:] = gather(indices, part(self.members, stop - start), self.codebooks)
+            if digests is not None:
+                kernels.write_digests(out, digests)
+            return
+        if out.size == 0:
+            if digests is not None:
+                kernels.write_digests(out, digests)
             return
         if self.codebooks[0].size == 0:
             raise CorruptError("index in an empty codebook")
@@ -150,6 +152,7 @@ class Decoder:
                 self.codes[0].lengths,
                 patterns(self.codebooks[0]),
                 patterns(out),
+                digests,
             )
 
     def _symbols(self, blocks: slice = EVERYTHING) -> list[AnyArray]:
@@ -166,18 +169,22 @@ class Decoder:
     def describe(self) -> Description:
         """Sizes and entropies of the index streams."""
         symbols = self._symbols()
+        step = len(self.codes)
+        sizes = [int(np.diff(self.bounds)[i::step].sum()) for i in range(step)]
         parts = Parts()
         parts.add("codebooks", self.codebook_bytes)
         parts.add("tables", sum(code.table_bytes for code in self.codes))
-        parts.add("indices", sum(self.segment_bytes))
+        parts.add("indices", sum(sizes))
+        indices = join(symbols)
         return Description(
             parts=parts.sizes,
             streams=tuple(
                 code.statistics(values, size)
-                for code, values, size in zip(self.codes, symbols, self.segment_bytes, strict=True)
+                for code, values, size in zip(self.codes, symbols, sizes, strict=True)
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=nonzero_by_member(join(symbols), self.members, self.codebooks),
+            nonzero=nonzero_by_member(indices, self.members, self.codebooks),
+            moments=moments_by_member(indices, self.members, self.codebooks),
         )
 
 

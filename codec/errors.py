@@ -86,3 +86,22 @@ def located(*, file: str | None = None, tensor: str | None = None) -> Iterator[N
         error.file = error.file if error.file is not None else file
         error.tensor = error.tensor if error.tensor is not None else tensor
         raise
+
+
+class corrupt:  # noqa: N801 - reads as a statement: with corrupt("index"): ...
+    """Turn a kernel's error about coded bytes into a CorruptError that says where.
+
+    A ValueError becomes a CorruptError, an EOFError a TruncatedError.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError):
+            raise CorruptError(f"{self.what}: {error}") from None
+        if isinstance(error, EOFError):
+            raise TruncatedError(f"{self.what}: {error}") from None

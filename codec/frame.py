@@ -5,19 +5,27 @@ A frame is one or more tensors of one dtype, laid end to end as one flat array a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
 from dcz.codec.entropy import StreamStatistics
+from dcz.codec.kernels import Digests as Digests
 
 AnyArray = npt.NDArray[Any]
 
 # A frame of several tensors is decoded whole for any of them, so it stays small.
 MAX_GROUP = 65536
+
+# Dtypes whose only zeros are a word without bits and one with nothing but the sign.
+_SIGNED_ZEROS = {np.dtype(t) for t in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)}
+_PIECE = 1 << 16
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 PARTS = ("indices", "gaps", "tables", "codebooks", "lossless")
 
@@ -55,6 +63,17 @@ class SharedTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Moments:
+    """What a decoded tensor's variance follows from: the sum of its weights, and of their squares.
+
+    Both are rounded once, so that packing and reading agree to the last bit.
+    """
+
+    total: float
+    energy: float
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """Where a frame's bytes are and what its tensors hold.
 
@@ -65,12 +84,15 @@ class Description:
     streams : tuple of StreamStatistics
     levels, nonzero : tuple of int, one for each member
         Codebook entries that can occur (0 where there is no codebook), and non-zero elements.
+    moments : tuple of Moments or None, one for each member, or empty
+        None where there is no codebook, or where it has no finite moments.
     """
 
     parts: Mapping[str, int]
     streams: tuple[StreamStatistics, ...]
     levels: tuple[int, ...]
     nonzero: tuple[int, ...]
+    moments: tuple[Moments | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +103,14 @@ class Frame:
     ----------
     coder : int
         Which coder reads the payload, a key of `coders.CODERS`.
-    payload : bytes
+    payload : bytes or bytearray
         The coded bytes.
     description : Description
         The same that a decoder of the payload gives.
     """
 
     coder: int
-    payload: bytes
+    payload: bytes | bytearray
     description: Description
 
 
@@ -103,7 +125,7 @@ class FrameDecoder(Protocol):
 
     unit: int
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop of the frame's flat array.
 
         Parameters
@@ -112,6 +134,8 @@ class FrameDecoder(Protocol):
             A multiple of `unit`; a multiple of `unit` or the frame's end.
         out : array[stop - start] of the frame's dtype
             Receives the elements.
+        digests : uint64[digest_count(out.nbytes)], optional
+            Receives the digest of each chunk of `out`; see `kernels.write_digests`.
 
         Raises
         ------
@@ -152,7 +176,7 @@ def numel(members: Sequence[Member]) -> int:
 
 def patterns(array: AnyArray) -> AnyArray:
     """The array's elements as unsigned integers of the same size, without a copy."""
-    return array.view(np.dtype(f"u{array.dtype.itemsize}"))
+    return array.view(_UNSIGNED[array.dtype.itemsize])
 
 
 def part(members: Sequence[Member], count: int) -> Sequence[Member]:
@@ -168,6 +192,27 @@ def split(flat: AnyArray, members: Sequence[Member]) -> list[AnyArray]:
 
 def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     """How many elements are not zero; given `counts`, how often each value occurs."""
+    if counts is None and values.dtype in _SIGNED_ZEROS:
+        words = patterns(values)
+        pieces = (words[i : i + _PIECE] for i in range(0, words.size, _PIECE))
+        # Without its sign a zero has no bits.
+        return sum(int(np.count_nonzero(piece << 1)) for piece in pieces)
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
         nonzero = values != 0
     return int(np.count_nonzero(nonzero) if counts is None else np.sum(counts[nonzero]))
+
+
+def moments(values: AnyArray, counts: AnyArray) -> Moments | None:
+    """Moments of a tensor in which each value occurs so often; None where they are not finite."""
+    if not is_floating(values.dtype):
+        return None
+    times = counts[counts > 0].astype(np.float64)
+    with np.errstate(all="ignore"):  # what is not finite is found below
+        wide = values[counts > 0].astype(np.float64)
+        terms = times * wide, times * wide * wide
+    if not all(np.isfinite(term).all() for term in terms):
+        return None
+    try:
+        return Moments(*(math.fsum(term) for term in terms))
+    except OverflowError:
+        return None

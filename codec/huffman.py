@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels
-from dcz.codec.errors import CorruptError, TruncatedError
+from dcz.codec.errors import corrupt
 from dcz.codec.varint import Cursor, encode_varint
 
 MAX_ALPHABET = 4096
@@ -71,54 +71,27 @@ def encode_table(lengths: Lengths) -> bytes:
     return size + np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
 
 
+def table_size(lengths: Lengths) -> int:
+    """Bytes that `encode_table` takes, or one more, without writing them."""
+    first = first_guess(lengths.size)
+    steps = lengths[1:].astype(np.int8) - lengths[:-1].astype(np.int8)
+    same, up, down = (int(np.count_nonzero(steps == step)) for step in (0, 1, -1))
+    jumps = steps.size - same - up - down + (int(lengths[0]) != first)
+    bits = same + 2 * up + 3 * down + LONGEST_WORD * jumps + 1
+    return 2 + -(-bits // 8)
+
+
 def decode_table(cursor: Cursor, what: str) -> Lengths:
     """Read a table written by `encode_table`. Raises CorruptError unless the code is complete."""
     alphabet = cursor.varint(f"{what} alphabet", low=1, high=MAX_ALPHABET)
     if alphabet == 1:
         return np.ones(1, np.uint8)
-    most = -(-alphabet * LONGEST_WORD // 8)
-    coded = np.frombuffer(cursor.data, np.uint8, min(most, cursor.remaining), cursor.position)
-    bits = np.unpackbits(coded, bitorder="little").tolist()
-    lengths, used = _read_lengths(bits, alphabet, f"{what} code lengths")
-    cursor.take(-(-used // 8), f"{what} code lengths")
-    if any(bits[used : -(-used // 8) * 8]):
-        raise CorruptError(f"{what} code lengths: padding is not zero")
-    _check_complete(lengths, what)
+    with corrupt(f"{what} code lengths"):
+        lengths, size = kernels.read_lengths(cursor.rest, alphabet)
+    cursor.skip(size)
     return lengths
-
-
-def _read_lengths(bits: list[int], alphabet: int, field: str) -> tuple[Lengths, int]:
-    """The lengths, and how many bits they took."""
-    lengths = []
-    length = first_guess(alphabet)
-    at = 0
-    bits = bits + [0] * LONGEST_WORD
-    for _ in range(alphabet):
-        if not bits[at]:
-            at += 1
-        elif not bits[at + 1]:
-            length, at = length + 1, at + 2
-        elif not bits[at + 2]:
-            length, at = length - 1, at + 3
-        else:
-            length = bits[at + 3] | bits[at + 4] << 1 | bits[at + 5] << 2 | bits[at + 6] << 3
-            at += LONGEST_WORD
-        if not 0 <= length <= MAX_LENGTH:
-            raise CorruptError(f"{field}: {length} is outside 0 to {MAX_LENGTH}")
-        if at > len(bits) - LONGEST_WORD:
-            raise TruncatedError(f"{field}: they end too early")
-        lengths.append(length)
-    return np.array(lengths, np.uint8), at
 
 
 def first_guess(alphabet: int) -> int:
     """The length assumed before the first symbol: ceil(log2 alphabet)."""
     return (alphabet - 1).bit_length()
-
-
-def _check_complete(lengths: Lengths, what: str) -> None:
-    used = lengths[lengths > 0].astype(np.int64)
-    if used.size == 1 and used[0] == 1:
-        return
-    if used.size < 2 or int(np.sum(1 << (MAX_LENGTH - used))) != 1 << MAX_LENGTH:
-        raise CorruptError(f"{what} code lengths: not a complete prefix code")

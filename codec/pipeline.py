@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import coders, kernels, planes, share
+from dcz.codec import coders, grid, kernels, plane_methods, share
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
+from dcz.codec.histogram import POSITIONS
+from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
-from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS, Histogram
+from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
 
 FEW_VALUES = 4096
 SMALL = 4096
 FRAME_COST = 9
+HEAVY_CODEBOOK = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,7 @@ class EncodedTensor:
         """Elements start to stop of what a decoder will give."""
         if self.shared is None:
             return self.array[start:stop]
-        # Indices are in range, and of all modes this one takes them fastest.
-        return self.shared.codebook.take(self.shared.indices[start:stop], mode="clip")
+        return kernels.take(self.shared.indices[start:stop], self.shared.codebook)
 
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
@@ -67,10 +69,11 @@ def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not _prunes(few, plan.cutoff):
             return _encode_exact(array, summary.energy, few)
-        shared = _prune_and_share(array, values, summary, plan, few)
+        shared = _prune_and_share(tensor, values, summary, plan, few)
         if shared is None:
             return _encode_survivors(array, values, plan.cutoff, summary.energy)
-        return _encode_shared(array, values, shared, summary.energy)
+        frame = coders.encode(shared, tensor.shape, plan.coder)
+        return _smaller(array, values, shared, frame, summary.energy)
 
 
 def _prunes(few: SharedTensor, cutoff: float) -> bool:
@@ -79,7 +82,7 @@ def _prunes(few: SharedTensor, cutoff: float) -> bool:
 
 
 def _prune_and_share(
-    array: AnyArray,
+    tensor: TensorSource,
     values: Weights,
     summary: kernels.Summary,
     plan: TensorPlan,
@@ -88,37 +91,51 @@ def _prune_and_share(
     """The surviving weights under a codebook; their own values where they are few already."""
     zeros = summary.zeros > 0 or plan.cutoff > 0
     if not share.survives(summary, plan.cutoff):
-        nothing = np.zeros(0, array.dtype)
+        nothing = np.zeros(0, tensor.dtype)
         return share.assign(values, np.inf, nothing, zeros=True)
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
-    shape = share.histogram(values, plan.cutoff, summary)
-    return _share(array, values, shape, plan, zeros=zeros)
+    if plan.slope is not None:
+        return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
+    if plan.levels is None:
+        return None
+    levels = min(plan.levels, MAX_LEVELS - zeros)
+    shape = share.histogram(values, plan.cutoff, summary, levels)
+    centroids = INITIALISATIONS[plan.initialisation](shape, levels)
+    codebook = share.make_codebook(shape, centroids, tensor.dtype)
+    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 
 
-def _share(
-    array: AnyArray, values: Weights, shape: Histogram, plan: TensorPlan, *, zeros: bool
+def _share_on_grid(
+    tensor: TensorSource,
+    values: Weights,
+    summary: kernels.Summary,
+    plan: TensorPlan,
+    *,
+    zeros: bool,
 ) -> SharedTensor | None:
-    """K-means; where an error was promised, with more levels until it is kept, or None."""
-    levels = plan.levels or 1
-    while True:
-        levels = min(levels, MAX_LEVELS - zeros)
-        centroids = INITIALISATIONS[plan.initialisation](shape, levels)
-        codebook = share.make_codebook(shape, centroids, array.dtype)
-        shared = share.assign(values, plan.cutoff, codebook, zeros=zeros)
-        if plan.error is None or share.sharing_error(values, shared) <= plan.error:
-            return shared
-        if levels == MAX_LEVELS - zeros:
-            return None
-        levels += 1 + levels // 8
+    """The grid that suits the slope; one too fine for rate-distortion rounding rounds plainly."""
+    assert plan.slope is not None
+    step = float(np.float32(math.sqrt(plan.slope / grid.SLOPE_FACTOR)))
+    levels = (summary.maximum - summary.minimum) / step if step else math.inf
+    if levels < MAX_ALPHABET - 1:
+        kept = np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
+        return grid.quantize(kept, tensor.shape, step, dtype=tensor.dtype)
+    if levels > MAX_LEVELS - 2:
+        return None
+    shape = share.histogram(values, plan.cutoff, summary)
+    apart = step / (shape.high - shape.low) * POSITIONS
+    positions = np.asarray(apart * np.arange(math.floor(levels) + 1), np.float64)
+    codebook = share.make_codebook(shape, positions, tensor.dtype)
+    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 
 
-def _encode_shared(
-    array: AnyArray, values: Weights, shared: SharedTensor, energy: float
+def _smaller(
+    array: AnyArray, values: Weights, shared: SharedTensor, frame: Frame, energy: float
 ) -> EncodedTensor:
-    frame = coders.encode_shared([shared])
-    lossless = _smaller_lossless(array, frame)
+    """The shared tensor, or the original where that is smaller."""
+    lossless = _smaller_lossless(array, shared, frame)
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
     error = share.squared_error(values, shared)
@@ -137,24 +154,32 @@ def _encode_survivors(
 
 def _encode_exact(array: AnyArray, energy: float, few: SharedTensor | None = None) -> EncodedTensor:
     """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
-    few = few if few is not None else share.already_shared(array, FEW_VALUES)
+    lossless = None
     if few is None:
-        frame = coders.encode_lossless([array]) if array.size > SMALL else None
-        return EncodedTensor(frame, None, array, True, 0.0, energy)
+        lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
+        few = share.already_shared(array, FEW_VALUES) if lossless is None else None
+    if few is None:
+        if lossless is None and array.size > SMALL:
+            lossless = coders.encode_lossless([array])
+        return EncodedTensor(lossless, None, array, True, 0.0, energy)
     frame = coders.encode_shared([few])
-    lossless = _smaller_lossless(array, frame)
+    lossless = _smaller_lossless(array, few, frame)
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
     return EncodedTensor(frame, few, array, True, 0.0, energy)
 
 
-def _smaller_lossless(array: AnyArray, shared: Frame) -> Frame | None:
-    """The tensor without loss if that is smaller; a large one only if it repeats itself."""
-    most = len(shared.payload) / max(array.nbytes, 1)
-    if array.size > SMALL and planes.repetition(array) > most:
+def _smaller_lossless(array: AnyArray, few: SharedTensor, shared: Frame) -> Frame | None:
+    """The tensor without loss if that is smaller; a large one only if it may be.
+
+    It may where the codebook is much of the frame, or where the tensor repeats itself.
+    """
+    size = len(shared.payload)
+    heavy = HEAVY_CODEBOOK * few.codebook.nbytes > size
+    if array.size > SMALL and not heavy and plane_methods.repetition(array) * array.nbytes > size:
         return None
     frame = coders.encode_lossless([array])
-    return frame if len(frame.payload) < len(shared.payload) else None
+    return frame if len(frame.payload) < size else None
 
 
 def merge(tensors: Sequence[EncodedTensor]) -> list[tuple[Frame, Sequence[EncodedTensor]]]:

@@ -1,23 +1,25 @@
 """Planning: what a recipe means for each tensor of a checkpoint, before anything is coded.
 
 Planning looks at the weights where it must: for a threshold over several tensors, and for the
-number of levels that keeps the model's error within a bound.
+curves along which a slope is cut.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from dcz.codec import allocate, kernels, share
+from dcz.codec import aims, allocate, kernels, share
+from dcz.codec.aims import Outcome
+from dcz.codec.allocate import Curve
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray, is_floating
 from dcz.codec.prune import Weights, cutoff_for_sparsity
-from dcz.codec.recipe import Recipe, Settings
+from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
 
 
@@ -39,57 +41,138 @@ class TensorPlan:
 
     Attributes
     ----------
-    share : bool
-        Whether its weights may be changed; if not, it comes back bit for bit.
+    quantizer : str
+        A key of `recipe.QUANTIZERS`; a "lossless" tensor comes back bit for bit.
+    coder : str
+        One of `recipe.CODERS`.
     cutoff : float
         The smallest magnitude that survives pruning.
     levels : int or None
-        Number of shared values besides zero; None if the error decides.
-    error : float or None
-        Squared error that sharing may leave, if the error decides.
+        K-means: number of shared values besides zero; None to keep the survivors as they are.
     initialisation : str
-        A key of `INITIALISATIONS`.
+        K-means: a key of `INITIALISATIONS`.
+    slope : float or None
+        Grid: the squared error that a bit has to save.
     """
 
-    share: bool
+    quantizer: str
+    coder: str = "huffman"
     cutoff: float = 0.0
     levels: int | None = None
-    error: float | None = None
     initialisation: str = "best"
+    slope: float | None = None
+
+    @property
+    def share(self) -> bool:
+        """Whether the tensor's weights may be changed."""
+        return self.quantizer != "lossless"
+
+    @property
+    def follows_slope(self) -> bool:
+        """Whether the model's slope decides its levels."""
+        return self.share and self.levels is None
 
 
-EXACT = TensorPlan(share=False)
+EXACT = TensorPlan("lossless")
 
 
-def plan(tensors: Sequence[TensorSource], recipe: Recipe) -> list[TensorPlan]:
-    """Decide what to do with each tensor.
+class Planner:
+    """What the tensors of a checkpoint get under a recipe, at any slope.
 
-    Raises
-    ------
-    RecipeError
-        If the recipe asks for something that the tensors cannot give.
+    Attributes
+    ----------
+    aim : Aim or None
+        What the slope has to meet; None where no tensor's levels follow from it.
+    start : int
+        The number of a slope that may meet the aim.
+    pruned_energy : float
+        Squared error that pruning leaves by itself, which an aim does not count.
     """
-    settings = [recipe.settings_for(tensor.name) for tensor in tensors]
-    plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
-    plans = _prune(tensors, settings, plans, recipe)
-    return _allocate(tensors, plans, recipe)
+
+    def __init__(self, tensors: Sequence[TensorSource], recipe: Recipe) -> None:
+        """Look at the tensors.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe asks for something that the tensors cannot give.
+        """
+        settings = [recipe.settings_for(tensor.name) for tensor in tensors]
+        plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
+        self._plans = _prune(tensors, settings, plans, recipe)
+        self._importances = [
+            _importance(t, s, recipe) for t, s in zip(tensors, settings, strict=True)
+        ]
+        survey = _survey(tensors, self._plans)
+        self._curves = survey.curves
+        self.energy = survey.energy
+        self.pruned_energy = survey.pruned_energy
+        # Slopes are in units of the mean square weight, so that their scale does not matter.
+        self._unit = survey.energy / survey.weights if survey.energy else 1.0
+        self.aim = _aim(tensors, recipe, survey) if self._curves else None
+        self.start = self._estimated_start() if self.aim else 0
+
+    def plans(self, number: int) -> list[TensorPlan]:
+        """What to do with each tensor at the slope of a number."""
+        result = list(self._plans)
+        for place, curve in self._curves.items():
+            slope = self._slope(number, place)
+            if result[place].quantizer == "kmeans":
+                levels = curve.at(slope).levels
+                result[place] = replace(result[place], levels=levels or None)
+            else:
+                result[place] = replace(result[place], slope=slope)
+        return result
+
+    def slope(self, number: int) -> float:
+        """The slope of a number: the squared error that a bit saves in a tensor of importance 1."""
+        return self._unit * aims.slope_of(number)
+
+    def _slope(self, number: int, place: int) -> float:
+        return self.slope(number) / self._importances[place]
+
+    def _estimated_start(self) -> int:
+        """Where the curves meet the aim: the coded model comes out a few percent off."""
+        aim = self.aim
+        assert aim is not None
+
+        def measure(number: int) -> float:
+            points = [curve.at(self._slope(number, place)) for place, curve in self._curves.items()]
+            error = sum(point.error for point in points) / self.energy
+            return aim.of(Outcome(round(sum(point.bits for point in points) / 8), error))
+
+        return aims.search(measure, aim, 0)
 
 
 def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> TensorPlan:
-    named = any(rule.quantizer == "kmeans" for rule in recipe.rules_for(tensor.name))
+    """The plan without what has to be looked up in the weights."""
+    named = [rule.quantizer for rule in recipe.rules_for(tensor.name) if rule.quantizer]
+    shared_by_name = bool(named) and named[-1] != "lossless"
     floating = is_floating(tensor.dtype) and tensor.dtype.itemsize > 1
     if settings.quantizer == "lossless" or not floating:
-        if named:
+        if shared_by_name:
             raise RecipeError(f"{tensor.dtype} tensors cannot be shared", tensor=tensor.name)
         return EXACT
-    if len(tensor.shape) < 2 and not named:
+    if len(tensor.shape) < 2 and not shared_by_name:
         return EXACT
     return TensorPlan(
-        share=True,
+        quantizer=settings.quantizer or DEFAULT_QUANTIZER,
+        coder=recipe.coder_for(settings),
         cutoff=settings.threshold or 0.0,
         levels=settings.level_count,
         initialisation=settings.initialisation or "best",
     )
+
+
+def _importance(tensor: TensorSource, settings: Settings, recipe: Recipe) -> float:
+    """What a squared error in the tensor counts for. Raises RecipeError unless it is positive."""
+    importance = settings.importance or 1.0
+    if recipe.sensitivity is not None and is_floating(tensor.dtype):
+        given = np.asarray(recipe.sensitivity(tensor.name, tensor.read()), np.float64)
+        importance *= math.fsum(given.reshape(-1).tolist()) / max(given.size, 1)
+    if not 0 < importance < math.inf:
+        raise RecipeError(f"importance {importance} is not positive", tensor=tensor.name)
+    return importance
 
 
 def _prune(
@@ -131,37 +214,61 @@ def _cutoff(tensors: Sequence[TensorSource], sparsity: float) -> float:
     return cutoff_for_sparsity(weights, numel, sparsity, dtype)
 
 
-def _allocate(
-    tensors: Sequence[TensorSource], plans: Sequence[TensorPlan], recipe: Recipe
-) -> list[TensorPlan]:
-    """Give levels to the tensors that have none, so that the model's error stays in bounds."""
-    open_numbers = [n for n, plan in enumerate(plans) if plan.share and plan.levels is None]
-    if not open_numbers:
-        return list(plans)
-    curves = {}
-    energy = 0.0
-    for number, tensor in enumerate(tensors):
-        if not is_floating(tensor.dtype) or (len(tensor.shape) < 2 and number not in open_numbers):
+@dataclass(slots=True)
+class _Survey:
+    """The curves of the tensors whose levels follow the slope, and sums over the model.
+
+    Attributes
+    ----------
+    curves : dict from a tensor's number to its curve
+    energy, weights
+        Sum of squares and number of the weights of tensors of two or more dimensions.
+    pruned_energy : float
+        The part of `energy` that pruning takes away.
+    """
+
+    curves: dict[int, Curve] = field(default_factory=dict)
+    energy: float = 0.0
+    weights: int = 0
+    pruned_energy: float = 0.0
+
+
+def _survey(tensors: Sequence[TensorSource], plans: Sequence[TensorPlan]) -> _Survey:
+    survey = _Survey()
+    if not any(plan.follows_slope for plan in plans):
+        return survey
+    for number, (tensor, plan) in enumerate(zip(tensors, plans, strict=True)):
+        matrix = len(tensor.shape) > 1
+        if not is_floating(tensor.dtype) or not (matrix or plan.follows_slope):
             continue
         values = share.widen(tensor.read())
         summary = kernels.summarize(values)
         if not math.isfinite(summary.energy):
             continue
-        energy += summary.energy if len(tensor.shape) > 1 else 0.0
-        cutoff = plans[number].cutoff
-        wanted = number in open_numbers and share.shareable(summary)
-        if wanted and share.survives(summary, cutoff):
-            curves[number] = _curve(tensor, values, cutoff, summary)
-    points = allocate.choose_levels(list(curves.values()), recipe.error_bound * energy)
-    result = list(plans)
-    for number, point in zip(curves, points, strict=True):
-        result[number] = replace(plans[number], levels=point.levels, error=point.error)
-    return result
+        if matrix:
+            survey.energy += summary.energy
+            survey.weights += values.size
+            survey.pruned_energy += _pruned_energy(values, plan.cutoff)
+        wanted = plan.follows_slope and share.shareable(summary)
+        if wanted and share.survives(summary, plan.cutoff):
+            survey.curves[number] = _curve(tensor, values, plan.cutoff, summary)
+    return survey
 
 
-def _curve(
-    tensor: TensorSource, values: Weights, cutoff: float, summary: kernels.Summary
-) -> list[allocate.Point]:
+def _pruned_energy(values: Weights, cutoff: float) -> float:
+    return kernels.summarize(values[np.abs(values) < cutoff]).energy if cutoff else 0.0
+
+
+def _curve(tensor: TensorSource, values: Weights, cutoff: float, summary: kernels.Summary) -> Curve:
     if share.already_shared(tensor.read(), ALREADY_SHARED) is not None:
-        return [allocate.Point(levels=1, bits=0.0, error=0.0)]
-    return allocate.curve(share.histogram(values, cutoff, summary), 8 * tensor.dtype.itemsize)
+        return allocate.ALREADY_SHARED
+    return allocate.measure(share.histogram(values, cutoff, summary), 8 * tensor.dtype.itemsize)
+
+
+def _aim(tensors: Sequence[TensorSource], recipe: Recipe, survey: _Survey) -> aims.Aim:
+    if recipe.target_size is not None:
+        return aims.SizeAim(recipe.target_size, survey.weights)
+    if recipe.target_ratio is not None:
+        dense = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors)
+        return aims.SizeAim(dense / recipe.target_ratio, survey.weights)
+    return aims.ErrorAim(recipe.error_bound)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import RecipeError
+from dcz.codec.frame import AnyArray
 from dcz.codec.share import INITIALISATIONS
 
 DEFAULT_MAX_ERROR = 1e-3
-QUANTIZERS = ("kmeans", "lossless")
 SCOPES = ("global", "tensor")
-CODERS = ("huffman",)
+CODERS = ("huffman", "auto")
+# How weights are shared, and what codes the result unless the recipe says otherwise.
+QUANTIZERS = {"kmeans": "huffman", "grid": "auto", "lossless": "huffman"}
+PRESETS = {"paper": "kmeans", "balanced": "grid"}
+DEFAULT_PRESET, DEFAULT_QUANTIZER = "paper", "kmeans"
+AIMS = ("max_error", "target_ratio", "target_size")
+
+Sensitivity = Callable[[str, AnyArray], float | AnyArray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +31,9 @@ class Settings:
 
     Attributes
     ----------
-    quantizer : "kmeans" or "lossless"
-        How weights are shared.
+    quantizer : "kmeans", "grid" or "lossless"
+        How weights are shared: by k-means as in Deep Compression, on a uniform grid whose step all
+        tensors have in common, or not at all.
     bits : int
         Index bits, 1 to 16: 2**bits levels.
     levels : int
@@ -36,6 +44,9 @@ class Settings:
         Prune weights of a smaller magnitude, instead of `sparsity`.
     initialisation : "best", "optimal", "linear", "density" or "random"
         Where k-means starts.
+    importance : float
+        What a squared error in the tensor counts for, against 1 in others. It moves bits between
+        tensors; errors are bounded and reported as they are.
     """
 
     quantizer: str | None = None
@@ -44,20 +55,22 @@ class Settings:
     sparsity: float | None = None
     threshold: float | None = None
     initialisation: str | None = None
+    importance: float | None = None
 
     def __post_init__(self) -> None:
-        _one_of("quantizer", self.quantizer, QUANTIZERS)
+        _one_of("quantizer", self.quantizer, tuple(QUANTIZERS))
         _one_of("initialisation", self.initialisation, tuple(INITIALISATIONS))
         _in_range("bits", self.bits, int, 1, 16)
         _in_range("levels", self.levels, int, 1, MAX_LEVELS)
         _in_range("sparsity", self.sparsity, float, 0, 1)
         _in_range("threshold", self.threshold, float, 0, float("inf"))
+        _in_range("importance", self.importance, float, 1e-12, 1e12)
         if self.sparsity == 1:
             raise RecipeError("sparsity: 1 would prune every weight")
         if self.bits is not None and self.levels is not None:
             raise RecipeError("bits and levels say the same thing twice; give one of them")
-        if self.quantizer == "lossless":
-            _excludes_all(self, ("bits", "levels", "sparsity", "threshold", "initialisation"))
+        if self.quantizer is not None:
+            _refuse_unused(self, self.quantizer)
         if self.sparsity is not None and self.threshold is not None:
             raise RecipeError("sparsity and threshold exclude each other; give one of them")
 
@@ -89,48 +102,78 @@ class Recipe(Settings):
 
     Attributes
     ----------
+    preset : "paper" or "balanced"
+        The quantizer of tensors for which none is named: k-means as in Deep Compression (the
+        default), or the grid, which is smaller at equal error and nearly as quick to decode.
     max_error : float
         Bound of the relative squared error that sharing may add, over all floating-point tensors
         of two or more dimensions together, 1e-3 by default. It decides the levels, and excludes
         giving them.
+    target_ratio : float
+        How many times smaller than the dense tensors the file has to be, instead of `max_error`.
+    target_size : int
+        The most bytes the file may have, instead of either.
     scope : "global" or "tensor"
         Whether `sparsity` is reached over all tensors with one threshold, or in each tensor.
-    coder : "huffman"
-        The entropy coder.
+    coder : "huffman" or "auto"
+        The entropy coder; by default the one that suits the quantizer. "huffman" is the paper's;
+        "auto" may code pairs of weights together, and rows by classes, where that is smaller.
+    sensitivity : callable
+        Given a tensor's name and its weights, says what a squared error in it counts for: a number,
+        or one for each weight, whose mean is taken, such as the diagonal of a Hessian or of the
+        Fisher information. Multiplies `importance`.
     rules : sequence of Rule
         Exceptions; the last one that matches a tensor and sets a field decides it.
     """
 
+    preset: str | None = None
     max_error: float | None = None
+    target_ratio: float | None = None
+    target_size: int | None = None
     scope: str = "global"
-    coder: str = "huffman"
+    coder: str | None = None
+    sensitivity: Sensitivity | None = dataclasses.field(default=None, compare=False)
     rules: Sequence[Rule] = ()
 
     def __post_init__(self) -> None:
         super(Recipe, self).__post_init__()
+        _one_of("preset", self.preset, tuple(PRESETS))
         _one_of("scope", self.scope, SCOPES)
         _one_of("coder", self.coder, CODERS)
         _in_range("max_error", self.max_error, float, 0, 1)
-        if self.max_error is not None and self.level_count is not None:
-            raise RecipeError("max_error chooses the levels; leave out bits and levels")
+        _in_range("target_ratio", self.target_ratio, float, 1, 1e9)
+        _in_range("target_size", self.target_size, int, 1, 2**62)
+        aims = [name for name in AIMS if getattr(self, name) is not None]
+        if len(aims) > 1:
+            raise RecipeError(f"{aims[0]} and {aims[1]} exclude each other; give one of them")
+        if aims and self.level_count is not None:
+            raise RecipeError(f"{aims[0]} chooses the levels; leave out bits and levels")
+        Settings(**self._own_settings())
 
     @property
     def error_bound(self) -> float:
         """`max_error`, or its default."""
         return DEFAULT_MAX_ERROR if self.max_error is None else self.max_error
 
+    def coder_for(self, settings: Settings) -> str:
+        """The entropy coder of a tensor."""
+        return self.coder or QUANTIZERS[settings.quantizer or DEFAULT_QUANTIZER]
+
     def settings_for(self, name: str) -> Settings:
         """The settings of one tensor: the recipe's own, overridden by each rule that matches."""
-        merged = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
+        merged = self._own_settings()
         for rule in self.rules_for(name):
             for field in dataclasses.fields(Settings):
                 value = getattr(rule, field.name)
                 if value is not None:
                     merged[field.name] = value
                     merged.update(dict.fromkeys(_EXCLUDES.get(field.name, ())))
-        if merged["quantizer"] == "lossless":
-            return Settings(quantizer="lossless")
-        return Settings(**merged)
+        return Settings(**merged | dict.fromkeys(_UNUSED[merged["quantizer"]]))
+
+    def _own_settings(self) -> dict[str, Any]:
+        merged = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
+        merged["quantizer"] = self.quantizer or PRESETS[self.preset or DEFAULT_PRESET]
+        return merged
 
     def rules_for(self, name: str) -> list[Rule]:
         """The rules whose pattern matches a tensor's name."""
@@ -164,6 +207,16 @@ _EXCLUDES = {
     "sparsity": ("threshold",),
     "threshold": ("sparsity",),
 }
+# What a quantizer has no use for.
+_UNUSED = {
+    "kmeans": (),
+    "grid": ("bits", "levels", "initialisation"),
+    "lossless": tuple(f.name for f in dataclasses.fields(Settings) if f.name != "quantizer"),
+}
+_REASONS = {
+    "grid": "the aim chooses a grid's levels",
+    "lossless": "lossless keeps every weight as it is",
+}
 
 
 _Kind = TypeVar("_Kind", bound=Settings)
@@ -181,10 +234,10 @@ def _build(kind: type[_Kind], values: Mapping[str, Any], **more: Any) -> _Kind:
     return kind(**values, **more)
 
 
-def _excludes_all(settings: Settings, fields: Sequence[str]) -> None:
-    for field in fields:
+def _refuse_unused(settings: Settings, quantizer: str) -> None:
+    for field in _UNUSED[quantizer]:
         if getattr(settings, field) is not None:
-            raise RecipeError(f"lossless keeps every weight as it is; leave out {field}")
+            raise RecipeError(f"{_REASONS[quantizer]}; leave out {field}")
 
 
 def _one_of(field: str, value: object, allowed: Sequence[str]) -> None:

@@ -3,6 +3,8 @@
 The stages are those of Deep Compression (figure 1): after pruning, survivors in their own dtype
 and gaps at fixed length; after sharing, indices at fixed length and codebooks; then coded; then
 with everything that makes it a file.
+
+Beside them stand the rate-distortion bounds of tensors that do not come back exactly.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dcz.codec import bounds
 from dcz.codec.entropy import StreamStatistics
 from dcz.codec.frame import Description
 
@@ -82,6 +85,8 @@ class TensorReport:
         Those of its frame; in a shared frame they stand with the first tensor.
     alias_of : str or None
         The tensor that is stored in its place.
+    gaussian_bits, laplacian_bits : float or None
+        What a source of its variance needs at its error, see `bounds`; None for exact tensors.
     """
 
     name: str
@@ -96,6 +101,8 @@ class TensorReport:
     relative_error: float
     streams: tuple[StreamStatistics, ...] = ()
     alias_of: str | None = None
+    gaussian_bits: float | None = None
+    laplacian_bits: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,13 @@ class Report:
         Bytes that other ways of packing would have given, where they were measured.
     metadata : mapping of str to str
         The user's own.
+    slope : float or None
+        The squared error that one bit more would have saved, where an aim decided it; known
+        when packing only.
+    approximate_bits : int
+        What the tensors take that do not come back exactly.
+    gaussian_bits, laplacian_bits : float
+        What sources of their variances need at their total error, divided between them at will.
     """
 
     source_bytes: int
@@ -140,6 +154,10 @@ class Report:
     parts: Mapping[str, int]
     alternatives: Mapping[str, int] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    slope: float | None = None
+    approximate_bits: int = 0
+    gaussian_bits: float = 0.0
+    laplacian_bits: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON."""
@@ -189,12 +207,20 @@ def build_report(
     for alias in aliases:
         original = rows[alias.alias_of]
         rows[alias.name] = dataclasses.replace(
-            original, name=alias.name, bits=0, bound_bits=0.0, streams=(), alias_of=alias.alias_of
+            original,
+            name=alias.name,
+            bits=0,
+            bound_bits=0.0,
+            streams=(),
+            alias_of=alias.alias_of,
+            gaussian_bits=None,
+            laplacian_bits=None,
         )
         if not alias.tied:
             source_bytes += dense[alias.alias_of]
     parts = _sum_parts(frames) | dict(container)
     file_bytes = sum(parts.values())
+    sources = _sources(frames)
     return Report(
         source_bytes=source_bytes,
         file_bytes=file_bytes,
@@ -204,7 +230,20 @@ def build_report(
         tensors=tuple(rows[name] for name in order),
         parts=parts,
         metadata=metadata,
+        approximate_bits=sum(row.bits for row in rows.values() if row.relative_error > 0),
+        gaussian_bits=bounds.GAUSSIAN.total_bits(list(sources.values())),
+        laplacian_bits=bounds.LAPLACIAN.total_bits(list(sources.values())),
     )
+
+
+def _sources(frames: Iterable[FrameSummary]) -> dict[str, bounds.Source]:
+    """The tensors that rate-distortion bounds can be given for, by name."""
+    members = (
+        (member, bounds.source_of(moments, member.numel, member.relative_error))
+        for frame in frames
+        for member, moments in zip(frame.members, frame.description.moments, strict=False)
+    )
+    return {member.name: source for member, source in members if source is not None}
 
 
 def _dense_bytes(frame: FrameSummary) -> int:
@@ -224,6 +263,7 @@ def _tensor_rows(frame: FrameSummary) -> list[TensorReport]:
     bits = apportion(8 * frame.payload_bytes, weights)
     bound = _bound_bits(frame)
     total = sum(weights) or 1
+    sources = _sources([frame])
     return [
         TensorReport(
             name=member.name,
@@ -237,9 +277,15 @@ def _tensor_rows(frame: FrameSummary) -> list[TensorReport]:
             bound_bits=bound * weights[i] / total,
             relative_error=member.relative_error,
             streams=frame.description.streams if i == 0 else (),
+            gaussian_bits=_source_bits(bounds.GAUSSIAN, sources.get(member.name)),
+            laplacian_bits=_source_bits(bounds.LAPLACIAN, sources.get(member.name)),
         )
         for i, member in enumerate(frame.members)
     ]
+
+
+def _source_bits(curve: bounds.Curve, source: bounds.Source | None) -> float | None:
+    return None if source is None else source.numel * curve.bits(source.variance, source.error)
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

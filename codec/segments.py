@@ -7,20 +7,16 @@ layout. Nothing is written for a segment whose code has a single symbol.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import corrupt
 from dcz.codec.frame import AnyArray
 from dcz.codec.huffman import Lengths
 from dcz.codec.varint import Cursor
-
-EIGHT_STREAMS_FROM = 4096
-_LENGTHS = struct.Struct("<8H")
 
 Offsets = npt.NDArray[np.int64]
 
@@ -30,32 +26,27 @@ def takes_bits(lengths: Lengths) -> bool:
     return int(np.count_nonzero(lengths)) > 1
 
 
-def skip_segment(cursor: Cursor, symbols: int, *, coded: bool, what: str) -> int:
-    """Step over a segment and return its offset, in bytes.
-
-    Parameters
-    ----------
-    cursor : Cursor
-    symbols : int
-    coded : bool
-        Whether symbols of its code take bits.
-    what : str
-        The stream's name.
+def find_segments(cursor: Cursor, counts: Offsets, coded: Sequence[bool], what: str) -> Offsets:
+    """Step over the segments of dense blocks; see `kernels.find_segments`.
 
     Raises
     ------
-    TruncatedError
-        If it ends past the payload.
+    CorruptError
+        If they break the format, naming `what` they hold.
     """
-    offset = cursor.position
-    if symbols == 0 or not coded:
-        return offset
-    if symbols < EIGHT_STREAMS_FROM:
-        size = cursor.varint(what)
-    else:
-        size = sum(_LENGTHS.unpack(cursor.take(_LENGTHS.size, what)))
-    cursor.take(size, what)
-    return offset
+    with corrupt(f"{what} segments"):
+        found = kernels.find_segments(cursor.data, cursor.position, counts, coded)
+    cursor.position = int(found[-1])
+    return found
+
+
+def find_blocks(cursor: Cursor, counts: Offsets, coded: Sequence[bool]) -> Offsets:
+    """Step over sparse blocks; see `kernels.find_blocks`. Raises CorruptError."""
+    with corrupt("gap count, survivor count and segments of a block"):
+        found = kernels.find_blocks(cursor.data, cursor.position, counts, coded)
+    if counts.size:
+        cursor.position = int(found[-1, -1])
+    return found
 
 
 def decode_symbols(
@@ -84,17 +75,3 @@ def block_counts(total: int, block: int) -> Offsets:
 def as_offsets(values: Iterable[int]) -> Offsets:
     """A list of offsets or counts as the kernels take them."""
     return np.fromiter(values, np.int64)
-
-
-class corrupt:  # noqa: N801 - reads as a statement: with corrupt("index"): ...
-    """Turn a kernel's ValueError about coded bytes into a CorruptError that says where."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError):
-            raise CorruptError(f"{self.what}: {error}") from None

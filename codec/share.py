@@ -10,8 +10,6 @@ smaller once coded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,13 @@ import numpy.typing as npt
 from dcz.codec import kernels
 from dcz.codec.entropy import cross_entropy_bits, log2
 from dcz.codec.frame import AnyArray, SharedTensor, patterns
+from dcz.codec.histogram import POSITIONS as POSITIONS
+from dcz.codec.histogram import Centroids
+from dcz.codec.histogram import Histogram as Histogram
+from dcz.codec.histogram import histogram as histogram
 from dcz.codec.huffman import MAX_ALPHABET, code_lengths
 from dcz.codec.prune import Weights
 
-POSITIONS = 2**32 - 1
 # Lloyd's steps past these go on to lower the error, but by less than the coded bits they cost.
 LLOYD_STEPS = 60
 MORE_LLOYD_STEPS = 240
@@ -33,52 +34,6 @@ TINY = 1e-30
 # Weights as small as 1e-140 or as great as 1e140 have squares that float64 cannot sum up.
 LEAST_ENERGY, GREATEST_ENERGY = 1e-280, 1e280
 ALREADY_SHARED = 256
-
-Centroids = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """The surviving weights of a tensor on a grid of 2**32 positions from `low` to `high`.
-
-    Attributes
-    ----------
-    counts, sums : int64[bins in use]
-        For each bin the number of weights and the sum of their positions, bins ascending.
-        Integers, so that no order of summation shows.
-    low, high : float
-        The smallest and the greatest weight.
-    """
-
-    counts: npt.NDArray[np.int64]
-    sums: npt.NDArray[np.int64]
-    low: float
-    high: float
-
-    @cached_property
-    def means(self) -> Centroids:
-        """Mean positions of the bins in use, ascending."""
-        return np.asarray(self.sums / self.counts)
-
-    @cached_property
-    def cumulative(self) -> npt.NDArray[np.int64]:
-        """How many weights lie in the first 0, 1, 2, ... bins in use."""
-        return np.concatenate(([0], np.cumsum(self.counts)))
-
-    def edges(self, centroids: Centroids) -> npt.NDArray[np.int64]:
-        """How many bins in use belong to the first 0, 1, 2, ... centroids, each to the nearest."""
-        midpoints = (centroids[:-1] + centroids[1:]) / 2
-        inner = np.searchsorted(self.means, midpoints, side="right")
-        return np.concatenate(([0], inner, [self.means.size]))
-
-    def occupancy(self, centroids: Centroids) -> npt.NDArray[np.int64]:
-        """How many weights are nearest to each centroid."""
-        return np.diff(self.cumulative[self.edges(centroids)])
-
-    def weights(self, positions: Centroids) -> Centroids:
-        """The weights that positions stand for."""
-        step = (self.high - self.low) / POSITIONS
-        return self.low + (positions + 0.5) * step
 
 
 def widen(array: AnyArray) -> Weights:
@@ -101,14 +56,6 @@ def survives(summary: kernels.Summary, cutoff: float) -> bool:
     """Whether any of the weights survives a cutoff."""
     greatest = max(abs(summary.minimum), abs(summary.maximum))
     return greatest > 0 and greatest >= cutoff
-
-
-def histogram(values: Weights, cutoff: float, summary: kernels.Summary) -> Histogram:
-    """Histogram of the weights that survive `cutoff`; they must be `shareable`."""
-    low, high = summary.minimum, summary.maximum
-    scale = POSITIONS / (high - low) if high > low else 0.0
-    counts, sums = kernels.histogram(values, cutoff, low, scale)
-    return Histogram(counts, sums, low, high)
 
 
 def optimal_centroids(shape: Histogram, levels: int) -> Centroids:

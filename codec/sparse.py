@@ -22,6 +22,7 @@ from dcz.codec.codebook import (
     gather,
     index_streams,
     make_stream,
+    moments_by_member,
     nonzero_by_member,
     read_code,
     read_codebooks,
@@ -30,19 +31,21 @@ from dcz.codec.codebook import (
 )
 from dcz.codec.dense import EVERYTHING, concatenate
 from dcz.codec.entropy import StreamStatistics, entropy_bits
-from dcz.codec.errors import CorruptError
+from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     AnyArray,
     Description,
+    Digests,
     Frame,
     Member,
+    Moments,
     Parts,
     SharedTensor,
     numel,
     part,
     patterns,
 )
-from dcz.codec.segments import as_offsets, block_counts, corrupt, decode_symbols, skip_segment
+from dcz.codec.segments import block_counts, decode_symbols, find_blocks
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 3
@@ -60,6 +63,8 @@ class Draft:
     ----------
     nonzero : tuple of int
         Elements of each tensor that are not zero.
+    moments : tuple of Moments or None
+        Of each tensor.
     books : sequence of array
         Codebooks of the survivors.
     filler : int
@@ -71,6 +76,7 @@ class Draft:
     """
 
     nonzero: tuple[int, ...]
+    moments: tuple[Moments | None, ...]
     books: Sequence[AnyArray]
     filler: int
     gaps: Stream
@@ -108,6 +114,7 @@ class Draft:
             ),
             levels=tuple(book.size for book in self.books),
             nonzero=self.nonzero,
+            moments=self.moments,
         )
         return Frame(CODER, codebooks + tables + blocks, description)
 
@@ -116,10 +123,14 @@ class Draft:
         return [encode_varint(int(g)) + encode_varint(int(s)) for g, s in counts]
 
 
-def draft(tensors: Sequence[SharedTensor], nonzero: tuple[int, ...]) -> Draft:
+def draft(
+    tensors: Sequence[SharedTensor],
+    nonzero: tuple[int, ...],
+    moments: tuple[Moments | None, ...],
+) -> Draft:
     """Find the gaps of one or more pruned tensors, with zero as entry 0 of each codebook.
 
-    `nonzero` tells for each how many elements are not zero.
+    `nonzero` tells for each how many elements are not zero, `moments` their sums.
     """
     books = [tensor.codebook[1:] for tensor in tensors]
     indices = concatenate([tensor.indices for tensor in tensors])
@@ -129,7 +140,7 @@ def draft(tensors: Sequence[SharedTensor], nonzero: tuple[int, ...]) -> Draft:
     )
     _, survivors, gap_starts, survivor_starts = split
     streams = index_streams(survivors, max(book.size for book in books) or 1)
-    return Draft(nonzero, books, filler, gaps, streams, gap_starts, survivor_starts)
+    return Draft(nonzero, moments, books, filler, gaps, streams, gap_starts, survivor_starts)
 
 
 def size_bound(counts: AnyArray) -> float:
@@ -177,53 +188,39 @@ class Decoder:
         if self.gap_code.lengths.size > self.filler + 1:
             raise CorruptError(f"gap alphabet: more symbols than the filler {self.filler} allows")
         self.total = numel(members)
-        self._find_segments(cursor)
+        coded = [self.gap_code.coded, *(code.coded for code in self.index_codes)]
+        self.blocks_start = cursor.position
+        found = find_blocks(cursor, block_counts(self.total, SPAN), coded)
+        self.gap_counts, self.survivor_counts, self.gap_offsets = found[:3]
+        # Where the segments of each index begin, and at last where the blocks end.
+        self.bounds = found[3:]
+        self.index_offsets = self.bounds[:-1]
         cursor.finish("frame")
 
-    def _find_segments(self, cursor: Cursor) -> None:
-        start = cursor.position
-        blocks = [
-            self._find_block(cursor, positions)
-            for positions in block_counts(self.total, SPAN).tolist()
-        ]
-        columns = [as_offsets(column) for column in zip(*blocks, strict=True)] or [
-            as_offsets(()) for _ in range(4 + len(self.index_codes))
-        ]
-        self.gap_counts, self.survivor_counts, self.gap_offsets, *ends = columns
-        self.index_offsets = ends[: len(self.index_codes)]
-        index_ends = ends[1:]
-        self.index_bytes = [
-            int((end - begin).sum())
-            for begin, end in zip(self.index_offsets, index_ends, strict=True)
-        ]
-        self.gap_bytes = cursor.position - start - sum(self.index_bytes)
-
-    def _find_block(self, cursor: Cursor, positions: int) -> tuple[int, ...]:
-        """Counts, then the offsets of the gaps, of each index segment, and of the block's end."""
-        gap_count = cursor.varint("gap count", high=positions)
-        survivor_count = cursor.varint("survivor count", high=gap_count)
-        gap_offset = skip_segment(cursor, gap_count, coded=self.gap_code.coded, what="gap segment")
-        index_offsets = [
-            skip_segment(cursor, survivor_count, coded=code.coded, what=f"{code.name} segment")
-            for code in self.index_codes
-        ]
-        return gap_count, survivor_count, gap_offset, *index_offsets, cursor.position
-
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`, zeros included."""
         blocks = slice(start // SPAN, -(-stop // SPAN))
         if len(self.members) > 1 or len(self.index_codes) > 1:
             indices = self._indices(blocks, stop - start)
             out[:] = gather(indices, part(self.members, stop - start), self._books_with_zero())
+            if digests is not None:
+                kernels.write_digests(out, digests)
             return
         book = patterns(self.codebooks[0])
         if book.size == 0 and self.survivor_counts.any():
             raise CorruptError("index in an empty codebook")
         if book.size == 0:
             book = np.zeros(1, book.dtype)
-        self._scatter(blocks, 0, book, patterns(out))
+        self._scatter(blocks, 0, book, patterns(out), digests)
 
-    def _scatter(self, blocks: slice, index: int, book: AnyArray, out: AnyArray) -> None:
+    def _scatter(
+        self,
+        blocks: slice,
+        index: int,
+        book: AnyArray,
+        out: AnyArray,
+        digests: Digests | None = None,
+    ) -> None:
         with corrupt("gaps and indices"):
             kernels.decode_sparse(
                 self.payload,
@@ -237,6 +234,7 @@ class Decoder:
                 book,
                 SPAN,
                 out,
+                digests,
             )
 
     def _books_with_zero(self) -> list[AnyArray]:
@@ -258,24 +256,28 @@ class Decoder:
 
     def describe(self) -> Description:
         """Sizes and entropies of the gap and index streams."""
+        index_bytes = [int(size) for size in np.diff(self.bounds, axis=0).sum(axis=1)]
+        gap_bytes = len(self.payload) - self.blocks_start - sum(index_bytes)
         parts = Parts()
         parts.add("codebooks", self.codebook_bytes)
         parts.add("tables", self.table_bytes)
-        parts.add("indices", sum(self.index_bytes))
-        parts.add("gaps", self.gap_bytes)
+        parts.add("indices", sum(index_bytes))
+        parts.add("gaps", gap_bytes)
+        contents = self.indices(), self.members, self._books_with_zero()
         return Description(
             parts=parts.sizes,
             streams=(
-                self._stream(self.gap_code, self.gap_offsets, self.gap_counts, self.gap_bytes),
+                self._stream(self.gap_code, self.gap_offsets, self.gap_counts, gap_bytes),
                 *(
                     self._stream(code, offsets, self.survivor_counts, size)
                     for code, offsets, size in zip(
-                        self.index_codes, self.index_offsets, self.index_bytes, strict=True
+                        self.index_codes, self.index_offsets, index_bytes, strict=True
                     )
                 ),
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=nonzero_by_member(self.indices(), self.members, self._books_with_zero()),
+            nonzero=nonzero_by_member(*contents),
+            moments=moments_by_member(*contents),
         )
 
     def _stream(

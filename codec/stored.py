@@ -6,8 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dcz.codec import kernels
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import AnyArray, Description, Frame, Member, Parts, count_nonzero, numel, split
+from dcz.codec.frame import (
+    AnyArray,
+    Description,
+    Digests,
+    Frame,
+    Member,
+    Parts,
+    count_nonzero,
+    numel,
+    split,
+)
 
 CODER = 0
 UNIT = 65536
@@ -35,10 +46,12 @@ class Decoder:
             raise CorruptError(f"stored frame: {len(payload)} bytes for {expected} of tensors")
         self.payload = payload
 
-    def decode(self, start: int, stop: int, out: AnyArray) -> None:
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Copy elements start to stop into `out`."""
         data = self.payload[start * self.itemsize : stop * self.itemsize]
         out.view(np.uint8)[:] = np.frombuffer(data, np.uint8)
+        if digests is not None:
+            kernels.write_digests(out, digests)
 
     def describe(self) -> Description:
         """Sizes; stored bytes have no streams."""

@@ -39,6 +39,15 @@ class Cursor:
         """Bytes not yet read."""
         return len(self.data) - self.position
 
+    @property
+    def rest(self) -> memoryview:
+        """The bytes not yet read."""
+        return self.data[self.position :]
+
+    def skip(self, size: int) -> None:
+        """Move on by `size` bytes that are known to be there."""
+        self.position += size
+
     def take(self, size: int, field: str) -> memoryview:
         """The next `size` bytes. Raises TruncatedError, naming `field`."""
         if size > self.remaining:

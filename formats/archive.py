@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,17 +17,17 @@ import numpy as np
 
 from dcz.codec import dense, kernels, sparse
 from dcz.codec.errors import ChecksumError, TruncatedError, located
-from dcz.codec.frame import AnyArray, Description, FrameDecoder, numel, split
+from dcz.codec.frame import AnyArray, Description, Digests, FrameDecoder, numel, split
 from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
 from dcz.formats.container import Container
-from dcz.formats.digest import CHUNK, chunk_digests, combine
+from dcz.formats.digest import CHUNK, combine, empty_digests
 from dcz.formats.index import TensorEntry
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.tensors import TensorInfo
 
-# A task decodes what stays in a core's cache until it is digested. The NumPy backend works on all
-# segments of a task in step, so that larger tasks are faster there.
-_TASK_BYTES = CHUNK if kernels.BACKEND == "c" else 64 * CHUNK
+# What a thread decodes at a time, whole chunks of digests. The NumPy backend works on all segments
+# of a task in step, so that larger tasks are faster there.
+_TASK_BYTES = 2 * CHUNK if kernels.BACKEND == "c" else 64 * CHUNK
 _KEPT_GROUPS = 4
 
 
@@ -75,7 +77,7 @@ class Archive(Mapping[str, AnyArray]):
             If it cannot be opened.
         """
         self.path = os.fspath(path)
-        self._digest = chunk_digests if check_digests else _no_digests
+        self._check_digests = check_digests
         self._jobs = jobs or os.cpu_count() or 1
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -145,17 +147,74 @@ class Archive(Mapping[str, AnyArray]):
         CorruptError
             If a checksum or digest does not match, or the coded bytes break the format.
         """
+        if self._jobs == 1 or out.nbytes <= _TASK_BYTES:
+            self._read_alone(name, out)
+        else:
+            self._start([name], {name: out})()
+        return out
+
+    def read_all(self, outs: Mapping[str, AnyArray]) -> None:
+        """Decode several tensors into arrays, side by side where there are threads.
+
+        Parameters
+        ----------
+        outs : mapping from name to array
+            As `read` takes them.
+
+        Raises
+        ------
+        KeyError, ValueError, CorruptError
+            As `read`. Threads may still write to the arrays until the archive is closed.
+        """
+        if self._jobs == 1:
+            for name, out in outs.items():
+                self._read_alone(name, out)
+            return
+        by_frame: dict[int, list[str]] = {}
+        for name in outs:
+            by_frame.setdefault(self._entries[name].frame, []).append(name)
+        for wait in [self._start(names, outs) for names in by_frame.values()]:
+            wait()
+
+    def _start(self, names: Sequence[str], outs: Mapping[str, AnyArray]) -> Callable[[], object]:
+        """Start to decode tensors of one frame; what is returned waits until they are done."""
+        entry, out = self._entries[names[0]], outs[names[0]]
+        if len(names) > 1 or out.nbytes <= _TASK_BYTES:
+            # Small: one thread does it all, and other threads do others.
+            return self._pool().submit(self._read_each, names, outs).result
+        _check_fits(out, entry.info)
+        flat = out.reshape(-1)
+        digests = empty_digests(out.nbytes) if self._check_digests else None
+        with located(file=self.path, tensor=entry.info.name):
+            tasks = self._tasks(entry, lambda i, j: flat[i:j], digests)
+            running = [self._pool().submit(task) for task in tasks]
+
+        def wait() -> None:
+            with located(file=self.path, tensor=entry.info.name):
+                for part in running:
+                    part.result()
+                _compare(digests, entry)
+
+        return wait
+
+    def _read_each(self, names: Sequence[str], outs: Mapping[str, AnyArray]) -> None:
+        for name in names:
+            self._read_alone(name, outs[name])
+
+    def _read_alone(self, name: str, out: AnyArray) -> None:
+        """Decode a tensor in this thread."""
         entry = self._entries[name]
         _check_fits(out, entry.info)
+        digests = empty_digests(out.nbytes) if self._check_digests else None
+        flat = out.reshape(-1)
         with located(file=self.path, tensor=name):
             if len(self._stored[entry.frame]) > 1:
-                out.reshape(-1)[:] = self._from_group(entry)
-                digests = self._digest(out)
+                flat[:] = self._from_group(entry)
+                if digests is not None:
+                    kernels.write_digests(flat, digests)
             else:
-                flat = out.reshape(-1)
-                digests = self._decode(entry, lambda i, j: flat[i:j], self._digest)
+                self._open(entry).decode(0, flat.size, flat, digests)
             _compare(digests, entry)
-        return out
 
     def verify(self, name: str) -> None:
         """Decode a tensor, check its frame's checksum and its own digest, and keep nothing.
@@ -169,35 +228,38 @@ class Archive(Mapping[str, AnyArray]):
         """
         entry = self._entries[name]
         with located(file=self.path, tensor=name):
+            digests = empty_digests(entry.info.nbytes)
             if len(self._stored[entry.frame]) > 1:
-                digests = chunk_digests(self._from_group(entry))
+                kernels.write_digests(self._from_group(entry), digests)
             else:
-                digests = self._decode(entry, _Scratch(entry.info.dtype), chunk_digests)
+                tasks = self._tasks(entry, _Scratch(entry.info.dtype), digests)
+                self._run(list(tasks))
             _compare(digests, entry)
 
     def _open(self, entry: TensorEntry) -> FrameDecoder:
         return self._container.open_frame(entry.frame)
 
-    def _decode(
-        self,
-        entry: TensorEntry,
-        place: Callable[[int, int], AnyArray],
-        digest: Callable[[AnyArray], list[int]],
-    ) -> list[int]:
-        """Decode a frame's only tensor task by task into what `place` gives, and digest it."""
+    def _tasks(
+        self, entry: TensorEntry, place: Callable[[int, int], AnyArray], digests: Digests | None
+    ) -> Iterator[Callable[[], None]]:
+        """Decode a frame's only tensor into what `place` gives: parts to do in any order."""
         decoder = self._open(entry)
-        size = entry.info.numel
-        step = max(decoder.unit, _TASK_BYTES // entry.info.dtype.itemsize)
-        starts = range(0, max(size, 1), step)
+        size, itemsize = entry.info.numel, entry.info.dtype.itemsize
+        # A part is whole units of the decoder, and whole chunks of the digest.
+        step = math.lcm(decoder.unit, _TASK_BYTES // itemsize)
+        for start in range(0, max(size, 1), step):
+            stop = min(start + step, size)
+            chunks = slice(start * itemsize // CHUNK, max(-(-stop * itemsize // CHUNK), 1))
+            own = None if digests is None else digests[chunks]
+            yield partial(_decode_part, decoder, start, stop, place, own)
 
-        def task(start: int) -> list[int]:
-            part = place(start, min(start + step, size))
-            decoder.decode(start, start + part.size, part)
-            return digest(part)
-
-        alone = len(starts) == 1 or self._jobs == 1
-        parts = map(task, starts) if alone else self._pool().map(task, starts)
-        return [found for part in parts for found in part]
+    def _run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        if len(tasks) == 1 or self._jobs == 1:
+            for task in tasks:
+                task()
+            return
+        for done in [self._pool().submit(task) for task in tasks]:
+            done.result()
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -337,13 +399,20 @@ class _Scratch(threading.local):
         return self._memory[: stop - start]
 
 
-def _no_digests(array: AnyArray) -> list[int]:
-    return []
+def _decode_part(
+    decoder: FrameDecoder,
+    start: int,
+    stop: int,
+    place: Callable[[int, int], AnyArray],
+    digests: Digests | None,
+) -> None:
+    """Decode a part of a frame; the place is asked for in the thread that fills it."""
+    decoder.decode(start, stop, place(start, stop), digests)
 
 
-def _compare(digests: list[int], entry: TensorEntry) -> None:
+def _compare(digests: Digests | None, entry: TensorEntry) -> None:
     """Raise ChecksumError unless the chunks' digests, if there are any, are the tensor's."""
-    if digests and combine(digests) != entry.digest:
+    if digests is not None and combine(digests.tolist()) != entry.digest:
         raise ChecksumError("digest of the decoded tensor does not match")
 
 

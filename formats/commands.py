@@ -114,8 +114,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise RecipeError(f"not a TOML file: {error}") from None
             Recipe.from_dict(table)
-    names = ("sparsity", "threshold", "scope", "bits", "levels", "max_error", "quantizer")
-    for name in (*names, "initialisation", "coder"):
+    for name in _OPTIONS:
         value = getattr(options, name)
         if value is not None:
             for other in _REPLACES.get(name, ()):
@@ -125,7 +124,26 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return Recipe.from_dict(table)
 
 
+_OPTIONS = (
+    "preset",
+    "sparsity",
+    "threshold",
+    "scope",
+    "bits",
+    "levels",
+    "max_error",
+    "target_ratio",
+    "target_size",
+    "quantizer",
+    "initialisation",
+    "coder",
+)
+# An option given on the command line takes the place of these in a recipe file.
 _REPLACES = {
+    "max_error": ("target_ratio", "target_size"),
+    "target_ratio": ("max_error", "target_size"),
+    "target_size": ("max_error", "target_ratio"),
+    "preset": ("quantizer",),
     "bits": ("levels",),
     "levels": ("bits",),
     "sparsity": ("threshold",),
@@ -206,10 +224,14 @@ def _listing(kind: str, path: str, rows: list[Any], metadata: dict[str, str]) ->
 
 
 def report(options: argparse.Namespace) -> int:
-    """Show stages, streams and entropies of a `.dcz` file."""
+    """Show stages, streams and entropies of a `.dcz` file, or a checkpoint's sweep."""
+    if options.sweep:
+        return _sweep(options)
     from dcz.formats import alternatives, tables
     from dcz.formats.archive import Archive
 
+    if options.dest is not None:
+        raise RecipeError("-o is for the picture of --sweep; a report's page is --html OUT")
     if options.html is not None:
         _refuse_overwriting(str(options.html), tables.PAGE_START, "a page; choose another name")
     with input_path(options.source) as source, Archive(source) as archive:
@@ -225,6 +247,35 @@ def report(options: argparse.Namespace) -> int:
         _print_json(report.to_dict())
     elif options.html is None:
         tables.show(tables.report_view(report))
+    return DONE
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    """Pack a checkpoint with every preset for several errors, and show what each needs."""
+    from dcz.codec.recipe import PRESETS
+    from dcz.formats import picture, sweep, tables
+    from dcz.formats.checkpoint import open_checkpoint
+
+    if options.html is not None or options.against is not None:
+        raise RecipeError("--sweep packs a checkpoint; leave out --html and --against")
+    if options.dest is not None:
+        start = picture.STARTS.get(Path(options.dest).suffix.lower())
+        if start is None:
+            raise RecipeError("use .svg or .png as the ending", file=options.dest)
+        picture.require_matplotlib()
+        _refuse_overwriting(options.dest, start, "a picture; choose another name")
+    with input_path(options.source) as source, open_checkpoint(source) as checkpoint:
+        total = sum(info.nbytes for info in checkpoint.tensors.values())
+        points = len(PRESETS) * len(sweep.ERRORS)
+        with Progress("packing", points * total) as progress:
+            found = sweep.sweep(checkpoint, progress=progress)
+    found = dataclasses.replace(found, source=options.source)
+    if options.dest is not None:
+        picture.write_picture(found, options.dest)
+    if options.json:
+        _print_json(found.to_dict())
+    else:
+        tables.show(tables.sweep_view(found))
     return DONE
 
 

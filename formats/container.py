@@ -65,7 +65,7 @@ class ContainerWriter:
     def add_frame(self, frame: Frame) -> int:
         """Write a frame and return its number."""
         self._stream.write(frame.payload)
-        entry = FrameEntry(frame.coder, len(frame.payload), checksum(frame.payload))
+        entry = FrameEntry(frame.coder, len(frame.payload), checksum(memoryview(frame.payload)))
         self.frames.append(entry)
         return len(self.frames) - 1
 

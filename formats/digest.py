@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import xxhash
 
-from dcz.codec.frame import AnyArray
+from dcz.codec import kernels
+from dcz.codec.frame import AnyArray, Digests
 
-CHUNK = 1 << 20
+CHUNK = kernels.DIGEST_CHUNK
 
 
 def checksum(*parts: bytes | memoryview) -> int:
@@ -25,9 +26,14 @@ def checksum(*parts: bytes | memoryview) -> int:
 
 def chunk_digests(array: AnyArray) -> list[int]:
     """XXH3-64 of each chunk of 1 MiB of a contiguous array's bytes, at least one."""
-    data = array.reshape(-1).view(np.uint8)
-    starts = range(0, max(data.size, 1), CHUNK)
-    return [xxhash.xxh3_64_intdigest(data[start : start + CHUNK].data) for start in starts]
+    digests = empty_digests(array.nbytes)
+    kernels.write_digests(array, digests)
+    return [int(digest) for digest in digests]
+
+
+def empty_digests(size: int) -> Digests:
+    """Room for the digests of the chunks of `size` bytes."""
+    return np.empty(kernels.digest_count(size), np.uint64)
 
 
 def combine(digests: Sequence[int]) -> int:

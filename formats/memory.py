@@ -45,14 +45,10 @@ def load_file(
     with Archive(path, jobs=jobs, limits=limits) as archive:
         ties = archive.ties
         arena = Arena()
-        arrays: dict[str, AnyArray] = {}
-        for name in archive:
-            if name in ties:
-                arrays[name] = arrays[ties[name]]
-                continue
-            info = archive.info(name)
-            arrays[name] = archive.read(name, arena.empty(info.shape, info.dtype))
-        return arrays
+        infos = {name: archive.info(name) for name in archive if name not in ties}
+        arrays = {name: arena.empty(info.shape, info.dtype) for name, info in infos.items()}
+        archive.read_all(arrays)
+        return {name: arrays[ties.get(name, name)] for name in archive}
 
 
 def save_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +14,11 @@ from typing import BinaryIO
 import numpy as np
 
 from dcz.codec import pipeline
-from dcz.codec.errors import located
+from dcz.codec.aims import Outcome, search
+from dcz.codec.errors import RecipeError, located
 from dcz.codec.frame import MAX_GROUP, AnyArray, Description, Frame, is_floating
 from dcz.codec.pipeline import EncodedTensor
-from dcz.codec.plan import TensorPlan, plan
+from dcz.codec.plan import Planner, TensorPlan
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.archive import Archive
@@ -82,12 +84,13 @@ def pack(
     """
     opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
-        packer = _Packer(checkpoint, stream, recipe or Recipe(), jobs, progress)
-        packer.run()
+        attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
+        packer = attempts.run()
         stream.flush()
         with Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
-            return archive.report(packer.descriptions)
+            report = archive.report(packer.descriptions)
+            return dataclasses.replace(report, slope=attempts.slope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +142,110 @@ class _Errors:
         return self.squared / self.energy if self.energy else 0.0
 
 
+class _Attempts:
+    """Packs a checkpoint at one slope after the other until it meets the recipe's aim.
+
+    Attributes
+    ----------
+    slope : float or None
+        Of the last attempt, if there is an aim.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        stream: BinaryIO,
+        recipe: Recipe,
+        jobs: int | None,
+        progress: Progress | None,
+    ) -> None:
+        recipe.check_patterns(list(checkpoint.tensors))
+        self._stream = stream
+        self._sources = _find_sources(checkpoint, recipe)
+        self._jobs = jobs
+        self._progress = progress
+        self._planner = Planner(self._sources.stored, recipe)
+        self.slope: float | None = None
+
+    def run(self) -> _Packer:
+        """The last attempt, which the stream holds."""
+        aim = self._planner.aim
+        if aim is None:
+            return self._attempt(self._planner.plans(0))
+        outcomes: dict[tuple[TensorPlan, ...], Outcome] = {}
+        last: dict[tuple[TensorPlan, ...], _Packer] = {}
+
+        def attempt(number: int) -> Outcome:
+            plans = tuple(self._planner.plans(number))
+            if plans not in outcomes:
+                last.clear()
+                last[plans] = self._attempt(plans)
+                outcomes[plans] = self._outcome(last[plans])
+            return outcomes[plans]
+
+        found = search(lambda number: aim.of(attempt(number)), aim, self._planner.start)
+        if aim.of(attempt(found)) > aim.goal:
+            raise RecipeError(aim.out_of_reach(attempt(found)))
+        self.slope = self._planner.slope(found)
+        plans = tuple(self._planner.plans(found))
+        return last.get(plans) or self._attempt(plans)
+
+    def _attempt(self, plans: Sequence[TensorPlan]) -> _Packer:
+        self._stream.seek(0)
+        self._stream.truncate()
+        packer = _Packer(self._sources, self._stream, self._jobs, self._progress)
+        packer.run(plans)
+        return packer
+
+    def _outcome(self, packer: _Packer) -> Outcome:
+        added = max(packer.errors.squared - self._planner.pruned_energy, 0.0)
+        return Outcome(self._stream.tell(), added / (self._planner.energy or 1.0))
+
+
 @dataclass(slots=True)
-class _Packer:
-    """Writes one checkpoint: tensors in order, small ones held back until they fill a frame."""
+class _Sources:
+    """A checkpoint's tensors: those to be stored, and those that equal another."""
 
     checkpoint: Checkpoint
+    stored: list[_Source]
+    aliases: dict[str, str]
+
+
+def _find_sources(checkpoint: Checkpoint, recipe: Recipe) -> _Sources:
+    """Find the tensors that need not be stored, with those they equal."""
+    aliases = dict(checkpoint.ties)
+    tied_to = set(aliases.values())
+    seen: dict[tuple[object, ...], str] = {}
+    stored = []
+    kinds = {name: _kind(info, recipe) for name, info in checkpoint.tensors.items()}
+    alike = Counter(kind for name, kind in kinds.items() if name not in aliases)
+    for name, info in checkpoint.tensors.items():
+        if name in aliases:
+            continue
+        if alike[kinds[name]] == 1:
+            stored.append(_Source(checkpoint, info))
+            continue
+        array = checkpoint.read(name)
+        first = seen.setdefault((*kinds[name], tensor_digest(array)), name)
+        # What others are tied to keeps its own place, so that they share memory with it again.
+        if first != name and name not in tied_to and _equal(array, checkpoint.read(first)):
+            aliases[name] = first
+        else:
+            stored.append(_Source(checkpoint, info))
+    return _Sources(checkpoint, stored, aliases)
+
+
+def _kind(info: TensorInfo, recipe: Recipe) -> tuple[object, ...]:
+    """What equal tensors have in common besides their elements."""
+    return info.dtype, info.shape, recipe.settings_for(info.name)
+
+
+@dataclass(slots=True)
+class _Packer:
+    """Writes one file: tensors in order, small ones held back until they fill a frame."""
+
+    sources: _Sources
     stream: BinaryIO
-    recipe: Recipe
     jobs: int | None
     progress: Progress | None
     entries: dict[str, TensorEntry] = field(default_factory=dict)
@@ -154,48 +254,20 @@ class _Packer:
     group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
     errors: _Errors = field(default_factory=_Errors)
 
-    def run(self) -> None:
-        self.recipe.check_patterns(list(self.checkpoint.tensors))
+    def run(self, plans: Sequence[TensorPlan]) -> None:
         writer = ContainerWriter(self.stream)
-        aliases, sources = self._find_aliases()
-        plans = plan(sources, self.recipe)
-        for result in self._encoded(sources, plans):
+        for result in self._encoded(self.sources.stored, plans):
             self.errors.add(result)
             self._place(writer, result)
             if self.progress is not None:
                 self.progress(result.source.name, result.source.info.nbytes)
         for group in self.groups.values():
             self._write_group(writer, group)
-        writer.finish(self._index(writer, aliases))
+        writer.finish(self._index(writer, self.sources.aliases))
 
-    def _find_aliases(self) -> tuple[dict[str, str], list[_Source]]:
-        """Tensors that need not be stored, with those they equal; and all others."""
-        aliases = dict(self.checkpoint.ties)
-        tied_to = set(aliases.values())
-        seen: dict[tuple[object, ...], str] = {}
-        sources = []
-        kinds = {name: self._kind(info) for name, info in self.checkpoint.tensors.items()}
-        alike = Counter(kind for name, kind in kinds.items() if name not in aliases)
-        for name, info in self.checkpoint.tensors.items():
-            if name in aliases:
-                continue
-            if alike[kinds[name]] == 1:
-                sources.append(_Source(self.checkpoint, info))
-                continue
-            array = self.checkpoint.read(name)
-            first = seen.setdefault((*kinds[name], tensor_digest(array)), name)
-            # What others are tied to keeps its own place, so that they share memory with it again.
-            if first != name and name not in tied_to and _equal(array, self.checkpoint.read(first)):
-                aliases[name] = first
-            else:
-                sources.append(_Source(self.checkpoint, info))
-        return aliases, sources
-
-    def _kind(self, info: TensorInfo) -> tuple[object, ...]:
-        """What equal tensors have in common besides their elements."""
-        return info.dtype, info.shape, self.recipe.settings_for(info.name)
-
-    def _encoded(self, sources: list[_Source], plans: list[TensorPlan]) -> Iterator[_Result]:
+    def _encoded(
+        self, sources: Sequence[_Source], plans: Sequence[TensorPlan]
+    ) -> Iterator[_Result]:
         """Encode side by side what is small together, and give the results in order."""
         jobs = self.jobs or os.cpu_count() or 1
         if jobs == 1:
@@ -249,7 +321,8 @@ class _Packer:
 
     def _index(self, writer: ContainerWriter, aliases: dict[str, str]) -> Index:
         tensors = {}
-        for name, info in self.checkpoint.tensors.items():
+        checkpoint = self.sources.checkpoint
+        for name, info in checkpoint.tensors.items():
             if name not in aliases:
                 tensors[name] = self.entries[name]
                 continue
@@ -261,11 +334,11 @@ class _Packer:
                 entry.digest,
                 entry.relative_error,
                 alias_of=original,
-                tied=name in self.checkpoint.ties,
+                tied=name in checkpoint.ties,
             )
         exact = all(entry.relative_error is None for entry in tensors.values())
         error = None if exact else self.errors.relative
-        return Index(writer.frames, tensors, error, dict(self.checkpoint.metadata))
+        return Index(writer.frames, tensors, error, dict(checkpoint.metadata))
 
 
 def _resolve(name: str, aliases: dict[str, str]) -> str:

@@ -18,10 +18,11 @@ from dcz.formats.atomic import atomic_writer
 from dcz.formats.bench import Figure
 from dcz.formats.compare import Difference
 from dcz.formats.listing import shape_text
+from dcz.formats.sweep import Sweep
 from dcz.formats.terminal import printable
 
 PAGE_START = b"<!DOCTYPE html>"
-_PLAIN_WIDTH = 132
+_PLAIN_WIDTH = 150
 
 
 class _Console(Console):
@@ -52,6 +53,7 @@ def report_view(report: Report) -> RenderableType:
     parts: list[RenderableType] = [
         _stages(report),
         _parts(report),
+        *([_bounds(report)] if report.approximate_bits else []),
         _tensors(report.tensors),
         _streams(report.tensors),
     ]
@@ -98,9 +100,22 @@ def _parts(report: Report) -> Table:
     return table
 
 
+def _bounds(report: Report) -> Table:
+    """What is left between the file and the rate-distortion bounds."""
+    table = _table("approximate tensors at their error", "what", "bytes", "of coded")
+    rows = {
+        "coded": report.approximate_bits,
+        "bound of Gaussian sources": report.gaussian_bits,
+        "bound of Laplacian sources": report.laplacian_bits,
+    }
+    for what, bits in rows.items():
+        table.add_row(what, f"{bits / 8:,.0f}", f"{bits / report.approximate_bits:.1%}")
+    return table
+
+
 def _tensors(tensors: Sequence[TensorReport]) -> Table:
-    names = ("tensor", "shape", "dtype", "non-zero", "levels", "coder", "bytes", "bound", "error")
-    table = _table("tensors", *names)
+    names = ("tensor", "shape", "dtype", "non-zero", "levels", "coder", "bytes", "entropy")
+    table = _table("tensors", *names, "Gauss", "Laplace", "error")
     for t in tensors:
         table.add_row(
             _text(t.name),
@@ -111,9 +126,14 @@ def _tensors(tensors: Sequence[TensorReport]) -> Table:
             _text(f"= {t.alias_of}" if t.alias_of else t.coder),
             f"{t.bits / 8:,.0f}",
             f"{t.bound_bits / 8:,.0f}",
+            *(_bytes(bits) for bits in (t.gaussian_bits, t.laplacian_bits)),
             f"{t.relative_error:.2e}" if t.relative_error else "exact",
         )
     return table
+
+
+def _bytes(bits: float | None) -> str:
+    return "-" if bits is None else f"{bits / 8:,.0f}"
 
 
 def _streams(tensors: Sequence[TensorReport]) -> Table:
@@ -137,6 +157,23 @@ def _stream_cells(stream: StreamStatistics) -> list[str]:
         stream.kl_bits,
     )
     return [stream.stream, f"{stream.symbols:,}", *(f"{b / stream.symbols:.3f}" for b in bits)]
+
+
+def sweep_view(sweep: Sweep) -> Table:
+    """What each preset needs at each error, beside the bounds."""
+    names = ("preset", "aim", "error", "file bytes", "ratio", "bits a weight", "Gauss", "Laplace")
+    table = _table("rate and distortion", *names)
+    for p in sweep.points:
+        bits = (p.weight_bits, p.gaussian_bits, p.laplacian_bits)
+        table.add_row(
+            p.preset,
+            f"{p.max_error:g}",
+            f"{p.relative_error:.3e}",
+            f"{p.file_bytes:,}",
+            f"{p.ratio:.2f}x",
+            *(f"{b:.3f}" if p.weights else "-" for b in bits),
+        )
+    return table
 
 
 def comparison(differences: Sequence[Difference]) -> Table:

@@ -17,7 +17,7 @@ import zstandard
 MAGIC = b"\x89DCZ\r\n\x1a"
 END = b"ZCD\x1a"
 EXACT, APPROXIMATE, TIED, COPY = range(4)
-STORED, LOSSLESS, DENSE, SPARSE = range(4)
+STORED, LOSSLESS, DENSE, SPARSE, CLASSES = range(5)
 NAMES = {
     1: "float32",
     2: "float16",
@@ -224,7 +224,7 @@ def parse_index(index: bytes, body: bytes) -> File:
     declared = [(cursor.u8(), cursor.varint(), cursor.uint(4)) for _ in range(cursor.varint())]
     at = 0
     for coder, length, sealed in declared:
-        need(coder <= SPARSE, "coder of a newer release")
+        need(coder <= CLASSES, "coder of a newer release")
         need(length <= len(body) - at, "frame length")
         payload = body[at : at + length]
         need(checksum(payload) == sealed, "frame checksum")
@@ -336,7 +336,7 @@ def metadata(data: bytes) -> dict[str, str]:
 
 def decode_frame(frame: Frame, members: list[Tensor]) -> bytes:
     cursor = Reader(frame.payload)
-    coders = [decode_stored, decode_planes, decode_dense, decode_sparse]
+    coders = [decode_stored, decode_planes, decode_dense, decode_sparse, decode_classes]
     out = coders[frame.coder](cursor, members, SIZES[members[0].dtype])
     cursor.end()
     return out
@@ -353,14 +353,46 @@ def decode_planes(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     out = bytearray(total * size)
     for start in range(0, total, 2**18):
         n = min(2**18, total - start)
-        for byte in range(size):
-            out[start * size + byte : (start + n) * size : size] = _plane(cursor, n)
+        for byte, plane in enumerate(_chunk(cursor, size, n)):
+            out[start * size + byte : (start + n) * size : size] = plane
     if transform == 1:
         for i in range(0, len(out), size):
             word = int.from_bytes(out[i : i + size], "little")
             word = word >> 1 | (word & 1) << (8 * size - 1)
             out[i : i + size] = word.to_bytes(size, "little")
     return bytes(out)
+
+
+def _chunk(cursor: Reader, size: int, n: int) -> list[bytes]:
+    planes: list[bytes] = []
+    while len(planes) < size:
+        if cursor.data[cursor.at : cursor.at + 1] == b"\4":
+            need(len(planes) < size - 1, "no plane follows")
+            planes += _pair(cursor, n)
+        else:
+            planes.append(_plane(cursor, n))
+    return planes
+
+
+def _pair(cursor: Reader, n: int) -> list[bytes]:
+    cursor.u8()
+    low_bits = cursor.u8()
+    need(1 <= low_bits <= 7, "low bits")
+    packed = int.from_bytes(cursor.take((n * low_bits + 7) // 8), "little")
+    need(packed >> n * low_bits == 0, "padding")
+    need(cursor.u8() == 5, "joined plane")
+    base = cursor.u8()
+    inner = Reader(cursor.take(cursor.varint(1, 2 * n)))
+    lengths = code_table(inner)
+    need(len(lengths) <= (256 - base) << (8 - low_bits), "joined alphabet")
+    symbols = segment(inner, n, lengths)
+    inner.end()
+    low = bytearray()
+    for symbol in symbols:
+        upper = symbol & (1 << (8 - low_bits)) - 1
+        low.append(upper << low_bits | packed & (1 << low_bits) - 1)
+        packed >>= low_bits
+    return [bytes(low), bytes(base + (symbol >> (8 - low_bits)) for symbol in symbols)]
 
 
 def _plane(cursor: Reader, n: int) -> bytes:
@@ -455,6 +487,92 @@ def decode_sparse(cursor: Reader, members: list[Tensor], size: int) -> bytes:
                 at += 1
         need(taken == survivors, "fewer survivors than told")
     return look_up(indices, members, books)
+
+
+def decode_classes(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
+    total = members[0].numel
+    book = grid_or_values(cursor, members[0].dtype, size)
+    need(1 <= len(book) <= 4096, "levels")
+    count = cursor.u8()
+    need(1 <= count <= 16, "classes")
+    length, classes = 2**18, [0] * (-(-total // 2**18))
+    if count > 1:
+        length = cursor.varint(8, 2**18)
+        classes = class_map(cursor, count, -(-total // length))
+    tables = [class_table(cursor, len(book), size) for _ in range(count)]
+    out: list[int] = []
+    in_block = 2**18 // length
+    for first in range(0, len(classes), in_block):
+        sizes = [
+            (its, min(length, total - (first + i) * length))
+            for i, its in enumerate(classes[first : first + in_block])
+        ]
+        queues = []
+        for k, (symbols, lengths) in enumerate(tables):
+            n = sum(own for its, own in sizes if its == k)
+            width = len(symbols[0])
+            coded = segment(cursor, -(-n // width), lengths)
+            queues.append(iter([index for s in coded for index in symbols[s]]))
+        out += [next(queues[its]) for its, own in sizes for _ in range(own)]
+    return b"".join(book[index] for index in out)
+
+
+def class_map(cursor: Reader, count: int, runs: int) -> list[int]:
+    lengths = code_table(cursor)
+    need(len(lengths) == count and all(lengths), "class alphabet")
+    classes = []
+    for first in range(0, runs, 2**18):
+        classes += segment(cursor, min(2**18, runs - first), lengths)
+    need(set(classes) == set(range(count)), "a class without runs")
+    return classes
+
+
+def grid_or_values(cursor: Reader, dtype: int, size: int) -> list[bytes]:
+    kind = cursor.u8()
+    need(kind in (0, 1), "codebook kind")
+    if kind == 0:
+        return [cursor.take(size) for _ in range(cursor.varint(1, 4096))]
+    need(dtype in (1, 2, 4), "a grid of floats")  # the others of float need more than struct
+    step = struct.unpack("<f", cursor.take(4))[0]
+    need(0 < step < math.inf, "step")
+    z = cursor.varint(high=131072)
+    lowest = z // 2 if z % 2 == 0 else -(z + 1) // 2
+    levels = cursor.varint(1, 4096)
+    count = cursor.u8()
+    need(count == 0 or count % 2, "corrections")
+    given = struct.unpack(f"<{count}b", cursor.take(count))
+    of = {i - count // 2: c for i, c in enumerate(given)}
+    book = []
+    for level in range(lowest, lowest + levels):
+        value = (64 * level + of.get(level, 0)) * step / 64
+        if dtype != 4:
+            value = struct.unpack("<f", struct.pack("<f", value))[0]
+        book.append(struct.pack({1: "<f", 2: "<e", 4: "<d"}[dtype], value))
+    return book
+
+
+def class_table(cursor: Reader, levels: int, size: int) -> tuple[list[list[int]], list[int]]:
+    """The indices that each symbol stands for, and the code lengths."""
+    flags = cursor.u8()
+    need(flags < 4, "flags")
+    first = cursor.varint(high=levels - 1)
+    span = cursor.varint(1, levels - first)
+    used = bitmap(cursor, span) if flags & 2 else list(range(span))
+    symbols = [[first + i] for i in used]
+    if flags & 1:
+        n = len(used)
+        need(n <= 128 and size <= 4, "pairs")
+        symbols = [[first + used[p // n], first + used[p % n]] for p in bitmap(cursor, n * n)]
+    lengths = code_table(cursor)
+    need(len(lengths) == len(symbols), "index alphabet")
+    return symbols, lengths
+
+
+def bitmap(cursor: Reader, size: int) -> list[int]:
+    word = int.from_bytes(cursor.take(-(-size // 8)), "little")
+    need(0 < word < 1 << size, "bitmap")
+    return [i for i in range(size) if word >> i & 1]
 
 
 def code_table(cursor: Reader) -> list[int]:

@@ -136,7 +136,7 @@ import sys
 
 class Forbid:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "sklearn", "scipy"):
+        if name.split(".")[0] in ("torch", "sklearn", "scipy", "matplotlib"):
             raise AssertionError(f"{name} was imported")
 
 sys.meta_path.insert(0, Forbid())
@@ -148,6 +148,7 @@ for arguments in (
     ["inspect", packed],
     ["inspect", source],
     ["report", packed],
+    ["report", "--sweep", source],
     ["verify", packed],
     ["verify", packed, "--against", source],
     ["unpack", packed, "-o", out + ".safetensors"],
@@ -160,7 +161,7 @@ for arguments in (
     except SystemExit as stop:
         code = stop.code
     assert not code, (arguments, code)
-assert not {"torch", "sklearn", "scipy"} & set(sys.modules)
+assert not {"torch", "sklearn", "scipy", "matplotlib"} & set(sys.modules)
 """
 
 

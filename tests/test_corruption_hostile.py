@@ -176,8 +176,8 @@ def test_unknown_dtypes_and_coders_need_a_newer_release(
     file.tensors[0].dtype = code
     refused(read, dczformat.build(file), f"dtype code {code}", dcz.VersionError)
     file = dczformat.stored({"x": b"1"})
-    file.frames[0].coder = max(code, 4)
-    refused(read, dczformat.build(file), f"coder {max(code, 4)}", dcz.VersionError)
+    file.frames[0].coder = max(code, 20)
+    refused(read, dczformat.build(file), f"coder {max(code, 20)}", dcz.VersionError)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ PLANES = {
     "no bytes": (b"", 4),
     "unknown transform": (b"\2\0" + bytes(4), 4),
     "rotated bytes": (b"\1\0" + bytes(4), 4),
-    "unknown method": (b"\0\4" + bytes(4), 4),
+    "unknown method": (b"\0\6" + bytes(4), 4),
     "raw, too short": (b"\0\0" + bytes(3), 4),
     "raw, too long": (b"\0\0" + bytes(5), 4),
     "constant, cut off": (b"\0\1", 4),
@@ -368,6 +368,36 @@ PLANES = {
 def test_broken_planes(read: Read, dczformat: ModuleType, case: str) -> None:
     payload, numel = PLANES[case]
     refused(read, dczformat.one(1, payload, [numel]), "plane|frame")
+
+
+# Four elements of two bytes, their planes 01 42 C3 80 and 78 79 78 78: the format page's example.
+LOW, JOINED = b"\4\6\x81\x30\0", b"\5\x78\7\6\x3b\x5c\x1c\x2e\1\x9c"
+PAIRS = {
+    "low bits of 0": b"\0\4\0" + JOINED,
+    "low bits of 8": b"\0\4\x08" + bytes(4) + JOINED,
+    "low bits, cut off": b"\0\4\6\x81\x30",
+    "padding of low bits": b"\0\4\5\x81\x30\x10" + JOINED,
+    "low bits alone": b"\0" + LOW + b"\1a",
+    "low bits above": b"\0\1a" + LOW,
+    "low bits twice": b"\0" + LOW + LOW,
+    "joined alone": b"\0\1a" + JOINED,
+    "joined first": b"\0" + JOINED + LOW,
+    "size of 0": b"\0" + LOW + b"\5\x78\0",
+    "size over 2 n": b"\0" + LOW + b"\5\x78\x09" + bytes(9),
+    "alphabet beyond bytes": b"\0" + LOW + b"\5\xff" + JOINED[2:],
+}
+
+
+def test_pairs_of_the_format_page(read: Read, dczformat: ModuleType) -> None:
+    payload = b"\0" + LOW + JOINED
+    array = np.frombuffer(bytes.fromhex("01784279c3788078"), np.uint16)
+    file = dczformat.one(1, payload, [4], dtype=13, decoded=dczformat.digest(array.tobytes()))
+    assert read(file)["t"].tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_broken_pairs(read: Read, dczformat: ModuleType, case: str) -> None:
+    refused(read, dczformat.one(1, PAIRS[case], [4], dtype=13), "plane|frame")
 
 
 def test_rotation_needs_words(read: Read, dczformat: ModuleType) -> None:

@@ -77,6 +77,8 @@ def check_all(values: np.ndarray, cutoff: float = 0.0) -> None:
     low, scale = scaled(values)
     agree("summarize", values)
     agree("count_magnitudes", values, 8 * values.itemsize - 16, 0)
+    for cells in (1, 100, 65536):
+        agree("count_cells", values, cutoff, low, scale * cells / 2.0**32, cells)
     counts, sums = agree("histogram", values, cutoff, low, scale)
     for levels in (1, 2, 16, 256):
         centroids = agree("cluster", counts, sums, levels)
@@ -110,6 +112,7 @@ def test_largest_doubles_do_not_overflow() -> None:
     agree("summarize", values)
     for low, scale in ((-largest, 0.0), (-largest, largest), (0.0, 1.0), (largest, 5e-324)):
         agree("histogram", values, 0.0, low, scale)
+        agree("count_cells", values, 0.0, low, scale, 1000)
     agree("assign", values, 0.0, np.array([-largest, 0.0, largest]), 1)
     agree("assign", values, 0.0, np.array([-5e-324, 0.0, 5e-324]), 1)
     agree("measure", values, np.zeros(6, np.uint8), np.array([-largest]))
@@ -123,6 +126,7 @@ def test_unaligned_and_strided_arrays(dtype: type) -> None:
     assert bits(native.summarize(unaligned)) == bits(reference.summarize(values))
     agree("summarize", values[::3])
     agree("histogram", unaligned, 0.0, -1.0, 2.0**31)
+    agree("count_cells", unaligned, 0.01, -1.0, 500.0, 1000)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -159,6 +163,16 @@ def test_lloyd(levels: int, steps: int) -> None:
     counts, sums = reference.histogram(values, 0.0, *scaled(values))
     agree("lloyd", counts, sums, np.linspace(0.0, 2.0**32, levels), steps)
     agree("lloyd", counts * 0, sums * 0, np.linspace(0.0, 2.0**32, levels), steps)
+
+
+@pytest.mark.parametrize("wide", (np.uint8, np.uint16))
+@pytest.mark.parametrize("dtype", (np.int8, np.float16, np.float32, np.complex64))
+def test_take(dtype: type, wide: type) -> None:
+    codebook = np.arange(200).astype(dtype)
+    indices = np.random.default_rng(4).integers(0, 200, 1001).astype(wide)
+    assert (agree("take", indices, codebook) == codebook[indices]).all()
+    agree("take", indices[:0], codebook[:0])
+    agree("take", indices, codebook[:150])
 
 
 @pytest.mark.parametrize("dtype", (np.uint8, np.uint16, np.uint32, np.uint64))
@@ -205,6 +219,12 @@ def test_any_histogram(bins: list[tuple[int, int]], data: st.DataObject) -> None
         ("histogram", (np.zeros(3), np.nan, 0.0, 1.0)),
         ("histogram", (np.zeros(3), 0.0, np.inf, 1.0)),
         ("histogram", (np.zeros(3), 0.0, 0.0, -1.0)),
+        ("count_cells", (np.zeros(3), np.nan, 0.0, 1.0, 8)),
+        ("count_cells", (np.zeros(3), 0.0, 0.0, np.inf, 8)),
+        ("count_cells", (np.zeros(3), 0.0, 0.0, 1.0, 0)),
+        ("count_cells", (np.zeros(3), 0.0, 0.0, 1.0, 65537)),
+        ("take", (np.zeros(3, np.int32), np.zeros(3))),
+        ("take", (np.zeros(3, np.uint8), np.zeros(0))),
         ("cluster", (np.array([1]), np.array([1]), 0)),
         ("cluster", (np.array([1]), np.array([1]), 65537)),
         ("cluster", (np.array([-1]), np.array([1]), 4)),

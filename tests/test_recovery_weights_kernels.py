@@ -204,6 +204,17 @@ def test_histogram_keeps_every_survivor(kernels: ModuleType) -> None:
 
 
 @both
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_cells_count_what_lies_in_them(kernels: ModuleType, dtype: type) -> None:
+    # Fractions with few bits, so that no difference is rounded.
+    values = np.round(distribution("heavy tails", 100000) * 4096).astype(dtype) / 4096
+    counts = kernels.count_cells(values, 0.5, -8.0, 32.0, 512)
+    kept = np.clip(values[np.abs(values) >= 0.5], -8.0, 7.99)
+    expected, _ = np.histogram(kept, 512, (-8.0, 8.0))
+    np.testing.assert_array_equal(counts, expected)
+
+
+@both
 def test_lloyd_never_raises_the_objective(kernels: ModuleType) -> None:
     values = distribution("laplacian", 50000)
     low = float(values.min())

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
+from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
+from dcz.codec.kernels.reference_runs import CLASS_LIMIT, Bins, ClassCode
 from dcz.codec.kernels.weight_arguments import Summary
 
 
@@ -33,11 +35,32 @@ if BACKEND == "c":
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
+    )
+    from dcz.codec.kernels.native_planes import (
+        count_bytes,
+        count_pairs,
+        join_planes,
+        pack_bits,
+        pair_symbols,
+        split_pairs,
+        split_planes,
+    )
+    from dcz.codec.kernels.native_runs import (
+        count_runs,
+        decode_runs,
+        find_bins,
+        map_runs,
+        nearest_classes,
     )
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -45,6 +68,7 @@ if BACKEND == "c":
         lookup,
         measure,
         summarize,
+        take,
     )
 else:
     from dcz.codec.kernels.reference_coding import (
@@ -54,11 +78,32 @@ else:
         decode_sparse,
         decoding_table,
         encode_segments,
+        find_blocks,
+        find_segments,
+        read_lengths,
         split_sparse,
+        write_digests,
+    )
+    from dcz.codec.kernels.reference_planes import (
+        count_bytes,
+        count_pairs,
+        join_planes,
+        pack_bits,
+        pair_symbols,
+        split_pairs,
+        split_planes,
+    )
+    from dcz.codec.kernels.reference_runs import (
+        count_runs,
+        decode_runs,
+        find_bins,
+        map_runs,
+        nearest_classes,
     )
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
+        count_cells,
         count_magnitudes,
         distinct,
         histogram,
@@ -66,25 +111,50 @@ else:
         lookup,
         measure,
         summarize,
+        take,
     )
 
 __all__ = [
     "BACKEND",
+    "CLASS_LIMIT",
+    "DIGEST_CHUNK",
+    "Bins",
+    "ClassCode",
+    "Digests",
     "Summary",
     "assign",
     "cluster",
     "code_lengths",
+    "count_bytes",
+    "count_cells",
     "count_magnitudes",
+    "count_pairs",
+    "count_runs",
     "count_symbols",
     "decode_dense",
+    "decode_runs",
     "decode_sparse",
     "decoding_table",
+    "digest_count",
     "distinct",
     "encode_segments",
+    "find_bins",
+    "find_blocks",
+    "find_segments",
     "histogram",
+    "join_planes",
     "lloyd",
     "lookup",
+    "map_runs",
     "measure",
+    "nearest_classes",
+    "pack_bits",
+    "pair_symbols",
+    "read_lengths",
+    "split_pairs",
+    "split_planes",
     "split_sparse",
     "summarize",
+    "take",
+    "write_digests",
 ]

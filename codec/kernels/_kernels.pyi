@@ -1,10 +1,12 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Buffer = bytes | memoryview | Array
 
-# Coding kernels (bind_coding.c).
+# Coding kernels (bind_encoding.c, bind_tables.c, bind_decoding.c).
 
 def count_symbols(symbols: Array, item_size: int, counts: Array, /) -> None: ...
 def split_sparse(
@@ -22,6 +24,13 @@ def code_lengths(counts: Array, limit: int, lengths: Array, /) -> None: ...
 def encode_segments(
     symbols: Array, item_size: int, starts: Array, lengths: Array, offsets: Array, /
 ) -> bytes: ...
+def read_lengths(coded: Any, lengths: Array, /) -> int: ...
+def find_segments(
+    payload: Any, position: int, counts: Array, coded: bytes, found: Array, /
+) -> None: ...
+def find_blocks(
+    payload: Any, position: int, counts: Array, coded: bytes, found: Array, /
+) -> None: ...
 def decoding_table(lengths: Array, table: Array, /) -> None: ...
 def decode_dense(
     payload: Any,
@@ -31,6 +40,7 @@ def decode_dense(
     codebook: Array,
     item_size: int,
     out: Array,
+    digests: Array,
     /,
 ) -> None: ...
 def decode_sparse(
@@ -46,13 +56,63 @@ def decode_sparse(
     item_size: int,
     span: int,
     out: Array,
+    digests: Array,
     /,
 ) -> None: ...
 
-# Weight kernels (bind_weights.c). Results are written to the last arrays.
+# Byte planes (bind_planes.c).
+
+def split_planes(elements: Array, item_size: int, rotated: bool, planes: Array, /) -> None: ...
+def join_planes(planes: Sequence[Buffer], rotated: bool, out: Array, /) -> None: ...
+def count_bytes(plane: Array, counts: Array, /) -> None: ...
+def count_pairs(low: Array, high: Array, low_bits: int, counts: Array, /) -> None: ...
+def pair_symbols(low: Array, high: Array, low_bits: int, base: int, symbols: Array, /) -> None: ...
+def pack_bits(plane: Array, bits: int, packed: Array, /) -> None: ...
+def split_pairs(
+    pairs: Array, packed: Buffer, low_bits: int, low: Array, high: Array, /
+) -> None: ...
+
+# Kernels on runs (bind_runs.c). Results are written to the last array.
+
+def find_bins(values: Array, wide: bool, scale: float, low: float, bins: Array, /) -> None: ...
+def count_runs(
+    symbols: Array, item_size: int, length: int, groups: Array, alphabet: int, counts: Array, /
+) -> None: ...
+def map_runs(
+    bins: Array,
+    length: int,
+    groups: Array,
+    tables: Array,
+    width: int,
+    out: Array,
+    item_size: int,
+    /,
+) -> None: ...
+def nearest_classes(
+    counts: Array, alphabet: int, rates: Array, nearest: Array, sums: Array, /
+) -> None: ...
+def decode_runs(
+    payload: Any,
+    offsets: Array,
+    classes: Array,
+    length: int,
+    runs_in_block: int,
+    lengths: Array,
+    alphabets: Array,
+    widths: Array,
+    values: Array,
+    item_size: int,
+    out: Array,
+    /,
+) -> None: ...
+
+# Weight kernels (bind_weights.c, bind_levels.c). Results are written to the last arrays.
 
 def summarize(values: Array, /) -> tuple[float, float, int, bool, float]: ...
 def count_magnitudes(values: Array, shift: int, prefix: int, counts: Array, /) -> None: ...
+def count_cells(
+    values: Array, cutoff: float, low: float, scale: float, counts: Array, /
+) -> None: ...
 def histogram(
     values: Array, cutoff: float, low: float, scale: float, counts: Array, sums: Array, /
 ) -> int: ...
@@ -64,3 +124,4 @@ def assign(
 def measure(values: Array, indices: Array, codebook: Array, /) -> float: ...
 def distinct(patterns: Array, keys: Array, /) -> int: ...
 def lookup(patterns: Array, table: Array, indices: Array, /) -> None: ...
+def take(indices: Array, codebook: Array, out: Array, /) -> None: ...

@@ -1,14 +1,24 @@
-/* The extension module: the coding kernels and the weights kernels in one. */
+/* The extension module: the kernels for coding, byte planes, runs, weights and levels in one. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-extern PyMethodDef dcz_coding_methods[];
+extern PyMethodDef dcz_encoding_methods[];
+extern PyMethodDef dcz_decoding_methods[];
+extern PyMethodDef dcz_table_methods[];
+extern PyMethodDef dcz_planes_methods[];
+extern PyMethodDef dcz_runs_methods[];
 extern PyMethodDef dcz_weights_methods[];
+extern PyMethodDef dcz_levels_methods[];
 
 static int add_functions(PyObject *module)
 {
-    if (PyModule_AddFunctions(module, dcz_coding_methods) < 0) return -1;
-    return PyModule_AddFunctions(module, dcz_weights_methods);
+    if (PyModule_AddFunctions(module, dcz_encoding_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_decoding_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_table_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_planes_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_runs_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_weights_methods) < 0) return -1;
+    return PyModule_AddFunctions(module, dcz_levels_methods);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_functions}, {0, NULL}};
@@ -16,7 +26,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_functions}, {0, NUL
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_kernels",
-    .m_doc = "Compiled kernels; see the modules native_coding and native_weights.",
+    .m_doc = "Compiled kernels; see the modules native_coding, native_planes and native_weights.",
     .m_slots = slots,
 };
 

@@ -36,7 +36,10 @@ def symbol_array(symbols: Symbols) -> Symbols:
 
 def integer_array(numbers: Integers) -> Integers:
     """Return counts or positions as a contiguous, aligned array."""
-    return np.require(numbers, np.int64, ["C", "A"])
+    array = np.asarray(numbers)
+    if array.dtype == np.int64 and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    return np.require(array, np.int64, ["C", "A"])
 
 
 def check_alphabet(alphabet: int) -> None:

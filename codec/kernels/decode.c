@@ -4,9 +4,11 @@
  * loaded, moves down with each shift: the zeros above it count the bits that are used up, so no
  * counter has to be kept. A word is good for 63 - 7 bits, as loads begin at a whole byte: that is
  * three symbols of 15 bits, or five of 11. */
-#include "decode.h"
+#include "decode_values.h"
 
-#include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #if defined(__GNUC__) || defined(__clang__)
 static DCZ_ALWAYS_INLINE unsigned leading_zeros(uint64_t x)
@@ -36,171 +38,11 @@ static unsigned leading_zeros(uint64_t x)
 /* Most bytes that a refill can move forward: 7 bits left over and WORD_BITS used. */
 #define REFILL_BYTES 7
 
-const char *dcz_status_text(dcz_status status)
-{
-    switch (status) {
-    case DCZ_OK: return "no error";
-    case DCZ_BAD_ALPHABET: return "an alphabet has 1 to 4096 symbols";
-    case DCZ_BAD_LENGTH: return "a code length is over 15 bits";
-    case DCZ_BAD_SINGLE: return "the code of a single symbol must have length 1";
-    case DCZ_INCOMPLETE_CODE: return "the code lengths are not those of a complete code";
-    case DCZ_BAD_VARINT: return "a stream's size is not in its shortest form";
-    case DCZ_LONG_VARINT: return "a stream's size is cut off or too large";
-    case DCZ_TRUNCATED_HEADER: return "a segment's header ends after the payload";
-    case DCZ_TRUNCATED_STREAM: return "a stream ends after the payload";
-    case DCZ_WRONG_END: return "a stream does not end where it should";
-    case DCZ_BAD_PADDING: return "a stream's padding is not zero";
-    case DCZ_GAP_TOO_LONG: return "a gap leads out of its block";
-    case DCZ_GAP_MISMATCH: return "gaps and survivors differ in number";
-    case DCZ_LAST_FILLER: return "a block ends in a filler";
-    }
-    return "unknown error";
-}
-
-/* ---- codes and tables ---- */
-
-dcz_status dcz_read_code(const uint8_t *lengths, uint32_t alphabet, dcz_code *code)
-{
-    uint32_t kraft = 0; /* in units of 2^-15: at most 4096 * 2^14 */
-    if (alphabet < 1 || alphabet > DCZ_ALPHABET_LIMIT) return DCZ_BAD_ALPHABET;
-    *code = (dcz_code){.lengths = lengths, .alphabet = alphabet};
-    for (uint32_t symbol = 0; symbol < alphabet; symbol++) {
-        uint32_t length = lengths[symbol];
-        if (length > DCZ_LENGTH_LIMIT) return DCZ_BAD_LENGTH;
-        if (length == 0) continue;
-        if (length > code->longest) code->longest = length;
-        kraft += 1u << (DCZ_LENGTH_LIMIT - length);
-        code->last_used = symbol;
-        code->used++;
-    }
-    if (code->used == 1) return code->longest == 1 ? DCZ_OK : DCZ_BAD_SINGLE;
-    return kraft == 1u << DCZ_LENGTH_LIMIT ? DCZ_OK : DCZ_INCOMPLETE_CODE;
-}
-
-static uint32_t reverse_bits(uint32_t x, uint32_t width)
-{
-    x = (x & 0x5555) << 1 | (x >> 1 & 0x5555);
-    x = (x & 0x3333) << 2 | (x >> 2 & 0x3333);
-    x = (x & 0x0f0f) << 4 | (x >> 4 & 0x0f0f);
-    x = (x & 0x00ff) << 8 | (x >> 8 & 0x00ff);
-    return x >> (16 - width);
-}
-
-/* first[length] = the canonical code of the first symbol with that length, first bit highest. */
-static void first_codes(const dcz_code *code, uint32_t first[DCZ_LENGTH_LIMIT + 1])
-{
-    uint32_t symbols[DCZ_LENGTH_LIMIT + 1] = {0};
-    for (uint32_t symbol = 0; symbol < code->alphabet; symbol++) symbols[code->lengths[symbol]]++;
-    symbols[0] = 0;
-    first[0] = 0;
-    for (uint32_t length = 1; length <= DCZ_LENGTH_LIMIT; length++)
-        first[length] = (first[length - 1] + symbols[length - 1]) << 1;
-}
-
-void dcz_assign_codes(const dcz_code *code, uint16_t *codes)
-{
-    uint32_t next[DCZ_LENGTH_LIMIT + 1];
-    first_codes(code, next);
-    for (uint32_t symbol = 0; symbol < code->alphabet; symbol++) {
-        uint32_t length = code->lengths[symbol];
-        codes[symbol] = length ? (uint16_t)reverse_bits(next[length]++, length) : 0;
-    }
-}
-
-/* Table entries have the length in their low bits, where shifts look for it, and the value or
- * symbol above. The larger the value, the larger the entry; but from 8 bytes on the symbol stands
- * for the value, as tables would outgrow the cache. */
-enum { SYMBOL_SHIFT = 4, NARROW_SHIFT = 16, WIDE_SHIFT = 32 };
-
-static DCZ_ALWAYS_INLINE uint64_t value_at(const void *values, uint32_t item_size, size_t i)
-{
-    const uint8_t *at = (const uint8_t *)values + i * item_size;
-    uint64_t x8;
-    uint32_t x4;
-    uint16_t x2;
-    switch (item_size) {
-    case 1: return *at;
-    case 2: memcpy(&x2, at, 2); return x2;
-    case 4: memcpy(&x4, at, 4); return x4;
-    default: memcpy(&x8, at, 8); return x8;
-    }
-}
-
-static DCZ_ALWAYS_INLINE void put_value(void *values, uint32_t item_size, size_t i, uint64_t value)
-{
-    uint8_t *at = (uint8_t *)values + i * item_size;
-    uint32_t x4 = (uint32_t)value;
-    uint16_t x2 = (uint16_t)value;
-    switch (item_size) {
-    case 1: *at = (uint8_t)value; return;
-    case 2: memcpy(at, &x2, 2); return;
-    case 4: memcpy(at, &x4, 4); return;
-    default: memcpy(at, &value, 8);
-    }
-}
-
-static DCZ_ALWAYS_INLINE void put_entry(void *table, uint32_t item_size, size_t i, uint64_t entry)
-{
-    switch (item_size) {
-    case 1:
-    case 2: ((uint32_t *)table)[i] = (uint32_t)entry; return;
-    case 4: ((uint64_t *)table)[i] = entry; return;
-    default: ((uint16_t *)table)[i] = (uint16_t)entry;
-    }
-}
-
-static uint64_t make_entry(const dcz_decoder *decoder, uint32_t symbol, uint32_t length)
-{
-    uint32_t item_size = decoder->item_size;
-    if (item_size == 8) return (uint64_t)symbol << SYMBOL_SHIFT | length;
-    return value_at(decoder->values, item_size, symbol)
-           << (item_size == 4 ? WIDE_SHIFT : NARROW_SHIFT) | length;
-}
-
-static DCZ_ALWAYS_INLINE void fill_table(const dcz_decoder *decoder, uint32_t item_size)
-{
-    const dcz_code *code = &decoder->code;
-    uint32_t size = 1u << code->longest;
-    uint32_t next[DCZ_LENGTH_LIMIT + 1];
-    first_codes(code, next);
-    for (uint32_t symbol = 0; symbol < code->alphabet; symbol++) {
-        uint32_t length = code->lengths[symbol];
-        uint64_t entry = make_entry(decoder, symbol, length);
-        if (length == 0) continue;
-        for (uint32_t i = reverse_bits(next[length]++, length); i < size; i += 1u << length)
-            put_entry(decoder->table, item_size, i, entry);
-    }
-    if (code->used == 1) /* its code is 0; let 1 mean the same */
-        put_entry(decoder->table, item_size, 1, make_entry(decoder, code->last_used, 1));
-}
-
-void dcz_fill_symbol_table(const dcz_code *code, uint16_t *table)
-{
-    dcz_decoder decoder = {.code = *code, .table = table, .item_size = 8};
-    fill_table(&decoder, 8);
-}
-
-size_t dcz_table_bytes(const dcz_code *code, uint32_t item_size)
-{
-    size_t entry = item_size == 8 ? 2 : item_size == 4 ? 8 : 4;
-    return entry << code->longest;
-}
-
-void dcz_prepare(const dcz_decoder *decoder)
-{
-    switch (decoder->item_size) {
-    case 1:
-    case 2: fill_table(decoder, 2); return;
-    case 4: fill_table(decoder, 4); return;
-    default: fill_table(decoder, 8);
-    }
-}
-
 /* ---- streams ---- */
 
 typedef struct {
-    const uint8_t *at[DCZ_STREAMS];  /* next byte to load */
-    const uint8_t *end[DCZ_STREAMS]; /* declared end of each stream */
+    const uint8_t *volatile at[DCZ_STREAMS]; /* next byte to load */
+    const uint8_t *end[DCZ_STREAMS];         /* declared end of each stream */
     uint64_t word[DCZ_STREAMS];
     const uint8_t *payload_end;
 } readers;
@@ -226,12 +68,14 @@ static uint64_t load_last_word(const uint8_t *at, const uint8_t *end)
     return word;
 }
 
-/* A fresh word in place of one that is used up in part. */
-static DCZ_ALWAYS_INLINE uint64_t refill(const uint8_t **at, uint64_t word)
+/* A fresh word in place of one that is used up in part. Where the next byte is to be found is kept
+ * in memory, on purpose: the registers are for the words. */
+static DCZ_ALWAYS_INLINE uint64_t refill(const uint8_t *volatile *at, uint64_t word)
 {
     unsigned used = leading_zeros(word);
-    *at += used >> 3;
-    return (load_word(*at) | SENTINEL) >> (used & 7);
+    const uint8_t *next = *at + (used >> 3);
+    *at = next;
+    return (load_word(next) | SENTINEL) >> (used & 7);
 }
 
 /* As refill, near the end of the payload. A stream that ran past the end stays there. */
@@ -244,25 +88,51 @@ static DCZ_NOINLINE void refill_carefully(readers *r, size_t stream)
         = (load_last_word(r->at[stream], r->payload_end) | SENTINEL) >> (used & 7);
 }
 
-/* Takes one symbol off a word and writes its value. */
-static DCZ_ALWAYS_INLINE void decode_symbol(const dcz_decoder *decoder, uint32_t item_size,
-                                            uint64_t mask, uint64_t *word, void *out, size_t i)
+/* What decodes a symbol, in registers. */
+typedef struct {
+    const void *table;
+    const uint8_t *lengths;
+    const void *values;
+    uint64_t mask;
+} lookup;
+
+static DCZ_ALWAYS_INLINE lookup lookup_of(const dcz_decoder *decoder)
 {
-    uint64_t bits = *word & mask;
-    if (item_size == 8) {
-        uint32_t entry = ((const uint16_t *)decoder->table)[bits];
-        put_value(out, 8, i, value_at(decoder->values, 8, entry >> SYMBOL_SHIFT));
-        *word >>= entry & 15;
-    } else if (item_size == 4) {
-        uint64_t entry = ((const uint64_t *)decoder->table)[bits];
-        put_value(out, 4, i, entry >> WIDE_SHIFT);
-        *word >>= entry & 63;
-    } else {
-        uint32_t entry = ((const uint32_t *)decoder->table)[bits];
-        put_value(out, item_size, i, entry >> NARROW_SHIFT);
-        *word >>= entry & 63;
-    }
+    return (lookup){decoder->table, dcz_table_lengths(decoder), decoder->values,
+                    ((uint64_t)1 << decoder->code.longest) - 1};
 }
+
+/* Takes one symbol off a word and writes its value. */
+static DCZ_ALWAYS_INLINE void decode_symbol(const lookup *t, uint32_t item_size, uint64_t *word,
+                                            void *out, size_t i)
+{
+    uint64_t bits = *word & t->mask;
+    uint64_t value = dcz_value_at(t->table, dcz_entry_size(item_size), bits);
+    if (item_size == 8) value = dcz_value_at(t->values, 8, value);
+    dcz_put_value(out, item_size, i, value);
+    *word >>= t->lengths[bits] & 63;
+}
+
+#if defined(__SSE2__)
+/* Takes one symbol of 4 bytes off a word and returns its value. */
+static DCZ_ALWAYS_INLINE __m128i take_value(const lookup *t, uint64_t *word)
+{
+    uint64_t bits = *word & t->mask;
+    __m128i value = _mm_cvtsi32_si128(((const int32_t *)t->table)[bits]);
+    *word >>= t->lengths[bits] & 63;
+    return value;
+}
+
+/* Four symbols of 4 bytes, which take one store instead of four. */
+static DCZ_ALWAYS_INLINE void decode_four(const lookup *t, uint64_t *a, uint64_t *b, uint64_t *c,
+                                          uint64_t *d, uint8_t *out)
+{
+    __m128i first = take_value(t, a), second = take_value(t, b);
+    __m128i low = _mm_unpacklo_epi32(first, second), third = take_value(t, c);
+    __m128i high = _mm_unpacklo_epi32(third, take_value(t, d));
+    _mm_storeu_si128((__m128i *)out, _mm_unpacklo_epi64(low, high));
+}
+#endif
 
 /* How many refills of every stream, up to `most`, cannot leave the payload. */
 static size_t safe_refills(const readers *r, size_t streams, size_t most)
@@ -284,18 +154,24 @@ static DCZ_ALWAYS_INLINE void decode_rounds(const dcz_decoder *decoder, readers 
                                             uint32_t item_size, size_t per_refill, size_t refills,
                                             uint8_t *out)
 {
-    const dcz_decoder local = *decoder;
-    const uint64_t mask = ((uint64_t)1 << local.code.longest) - 1;
+    const lookup t = lookup_of(decoder);
+    const size_t round = DCZ_STREAMS * item_size;
 #define DECLARE(s) uint64_t word##s = r->word[s];
 #define REFILL(s) word##s = refill(&r->at[s], word##s);
-#define DECODE(s) decode_symbol(&local, item_size, mask, &word##s, out, s);
+#define DECODE(s) decode_symbol(&t, item_size, &word##s, out, s);
 #define SAVE(s) r->word[s] = word##s;
     EACH_STREAM(DECLARE)
     for (; refills > 0; refills--) {
         EACH_STREAM(REFILL)
-        for (size_t i = 0; i < per_refill; i++) {
+        for (const uint8_t *stop = out + per_refill * round; out != stop; out += round) {
+#if defined(__SSE2__)
+            if (item_size == 4) {
+                decode_four(&t, &word0, &word1, &word2, &word3, out);
+                decode_four(&t, &word4, &word5, &word6, &word7, out + 16);
+                continue;
+            }
+#endif
             EACH_STREAM(DECODE)
-            out += DCZ_STREAMS * item_size;
         }
     }
     EACH_STREAM(SAVE)
@@ -310,18 +186,15 @@ static DCZ_ALWAYS_INLINE void decode_run(const dcz_decoder *decoder, readers *r,
                                          uint32_t item_size, size_t per_refill, size_t refills,
                                          uint8_t *out)
 {
-    const dcz_decoder local = *decoder;
-    const uint64_t mask = ((uint64_t)1 << local.code.longest) - 1;
-    const uint8_t *at = r->at[0];
+    const lookup t = lookup_of(decoder);
     uint64_t word = r->word[0];
     for (; refills > 0; refills--) {
-        word = refill(&at, word);
+        word = refill(&r->at[0], word);
         for (size_t i = 0; i < per_refill; i++) {
-            decode_symbol(&local, item_size, mask, &word, out, 0);
+            decode_symbol(&t, item_size, &word, out, 0);
             out += item_size;
         }
     }
-    r->at[0] = at;
     r->word[0] = word;
 }
 
@@ -329,10 +202,10 @@ static DCZ_ALWAYS_INLINE void decode_run(const dcz_decoder *decoder, readers *r,
 static DCZ_ALWAYS_INLINE void decode_tail(const dcz_decoder *decoder, readers *r, size_t streams,
                                           uint32_t item_size, size_t count, uint8_t *out)
 {
-    const uint64_t mask = ((uint64_t)1 << decoder->code.longest) - 1;
+    const lookup t = lookup_of(decoder);
     for (size_t i = 0; i < count; i++) {
         refill_carefully(r, i % streams);
-        decode_symbol(decoder, item_size, mask, &r->word[i % streams], out, i);
+        decode_symbol(&t, item_size, &r->word[i % streams], out, i);
     }
 }
 
@@ -395,8 +268,7 @@ static void start_reader(readers *r, int stream, const uint8_t *at, size_t size)
     r->word[stream] = SENTINEL; /* nothing used yet, so that the first refill loads from `at` */
 }
 
-/* The size of a single stream; at most 4095 symbols of 15 bits, so three groups hold it. */
-static dcz_status read_varint(const uint8_t **at, const uint8_t *end, size_t *number)
+dcz_status dcz_read_varint(const uint8_t **at, const uint8_t *end, size_t *number)
 {
     *number = 0;
     for (int i = 0; i < 3 && *at < end; i++) {
@@ -411,7 +283,7 @@ static dcz_status decode_single(const dcz_decoder *decoder, readers *r, const ui
                                 size_t count, void *out)
 {
     size_t size;
-    dcz_status status = read_varint(&at, r->payload_end, &size);
+    dcz_status status = dcz_read_varint(&at, r->payload_end, &size);
     if (status != DCZ_OK) return status;
     if (size > (size_t)(r->payload_end - at)) return DCZ_TRUNCATED_STREAM;
     start_reader(r, 0, at, size);
@@ -445,8 +317,8 @@ static dcz_status decode_many(const dcz_decoder *decoder, readers *r, const uint
 
 static void fill_with_single(const dcz_decoder *decoder, size_t count, void *out)
 {
-    uint64_t value = value_at(decoder->values, decoder->item_size, decoder->code.last_used);
-    for (size_t i = 0; i < count; i++) put_value(out, decoder->item_size, i, value);
+    uint64_t value = dcz_value_at(decoder->values, decoder->item_size, decoder->code.last_used);
+    for (size_t i = 0; i < count; i++) dcz_put_value(out, decoder->item_size, i, value);
 }
 
 dcz_status dcz_decode_segment(const dcz_decoder *decoder, const uint8_t *payload, size_t size,
@@ -464,56 +336,21 @@ dcz_status dcz_decode_segment(const dcz_decoder *decoder, const uint8_t *payload
     return decode_many(decoder, &r, payload + offset, count, out);
 }
 
-/* ---- sparse blocks ---- */
-
-DCZ_FOR_NEWER_PROCESSORS
-dcz_status dcz_check_gaps(const uint16_t *gaps, size_t count, uint16_t filler, size_t survivors,
-                          size_t length)
+dcz_status dcz_skip_segment(const uint8_t *payload, size_t size, size_t count, size_t *position)
 {
-    uint64_t positions = 0;
-    size_t fillers = 0;
-    for (size_t i = 0; i < count; i++) {
-        positions += gaps[i];
-        fillers += gaps[i] == filler;
+    const uint8_t *at = payload + *position, *end = payload + size;
+    size_t bytes = 0;
+    dcz_status status;
+    if (count == 0) return DCZ_OK;
+    if (count < DCZ_MANY_STREAMS_FROM) {
+        status = dcz_read_varint(&at, end, &bytes);
+        if (status != DCZ_OK) return status;
+    } else {
+        if (end - at < 2 * DCZ_STREAMS) return DCZ_TRUNCATED_HEADER;
+        for (int s = 0; s < DCZ_STREAMS; s++) bytes += at[2 * s] | (size_t)at[2 * s + 1] << 8;
+        at += 2 * DCZ_STREAMS;
     }
-    if (positions + (count - fillers) > length) return DCZ_GAP_TOO_LONG;
-    if (count - fillers != survivors) return DCZ_GAP_MISMATCH;
-    if (count > 0 && gaps[count - 1] == filler) return DCZ_LAST_FILLER;
+    if (bytes > (size_t)(end - at)) return DCZ_TRUNCATED_STREAM;
+    *position = (size_t)(at - payload) + bytes;
     return DCZ_OK;
-}
-
-enum { PIECE_BYTES = 1 << 12 };
-
-static size_t zero_piece(void *out, uint32_t item_size, size_t begin, size_t piece, size_t length)
-{
-    size_t end = length - begin < piece ? length : begin + piece;
-    memset((uint8_t *)out + begin * item_size, 0, (end - begin) * item_size);
-    return end;
-}
-
-/* Zeros are written a piece ahead of the values, so that these go into the nearest cache. */
-static DCZ_ALWAYS_INLINE void scatter_items(const uint16_t *gaps, size_t count, uint16_t filler,
-                                            const void *values, uint32_t item_size, void *out,
-                                            size_t length)
-{
-    const size_t piece = PIECE_BYTES / item_size;
-    size_t position = 0, survivor = 0, zeroed = 0;
-    for (size_t i = 0; i < count; i++) {
-        position += gaps[i];
-        if (gaps[i] == filler) continue;
-        while (position >= zeroed) zeroed = zero_piece(out, item_size, zeroed, piece, length);
-        put_value(out, item_size, position++, value_at(values, item_size, survivor++));
-    }
-    while (zeroed < length) zeroed = zero_piece(out, item_size, zeroed, piece, length);
-}
-
-void dcz_scatter(const uint16_t *gaps, size_t count, uint16_t filler, const void *values,
-                 uint32_t item_size, void *out, size_t length)
-{
-    switch (item_size) {
-    case 1: scatter_items(gaps, count, filler, values, 1, out, length); return;
-    case 2: scatter_items(gaps, count, filler, values, 2, out, length); return;
-    case 4: scatter_items(gaps, count, filler, values, 4, out, length); return;
-    default: scatter_items(gaps, count, filler, values, 8, out, length);
-    }
 }

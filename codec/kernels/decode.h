@@ -1,7 +1,8 @@
 /* Decoder of segments: canonical prefix codes, fused with the look-up of each symbol's value.
  *
  * Needs no library but <string.h>, allocates nothing and reads its input once, front to back, one
- * segment at a time: decode.c and this header can be compiled for a device as they are.
+ * segment at a time: codes.c, decode.c, decode_sparse.c and their headers, decode.h and
+ * decode_values.h, can be compiled for a device as they are.
  *
  * No function trusts the payload: whatever its bytes, reads stay inside it and writes inside the
  * output. The other arguments must be as documented. */
@@ -38,7 +39,7 @@
 #define DCZ_MANY_STREAMS_FROM 4096
 
 /* Room for the table of any decoder, in bytes; dcz_table_bytes says what one code needs. */
-#define DCZ_TABLE_BYTES_LIMIT ((size_t)8 << DCZ_LENGTH_LIMIT)
+#define DCZ_TABLE_BYTES_LIMIT ((size_t)5 << DCZ_LENGTH_LIMIT)
 
 typedef enum {
     DCZ_OK = 0,
@@ -46,12 +47,16 @@ typedef enum {
     DCZ_BAD_LENGTH,
     DCZ_BAD_SINGLE,
     DCZ_INCOMPLETE_CODE,
+    DCZ_TRUNCATED_LENGTHS,
+    DCZ_BAD_TABLE_PADDING,
     DCZ_BAD_VARINT,
     DCZ_LONG_VARINT,
     DCZ_TRUNCATED_HEADER,
     DCZ_TRUNCATED_STREAM,
     DCZ_WRONG_END,
     DCZ_BAD_PADDING,
+    DCZ_BAD_GAP_COUNT,
+    DCZ_BAD_SURVIVOR_COUNT,
     DCZ_GAP_TOO_LONG,
     DCZ_GAP_MISMATCH,
     DCZ_LAST_FILLER
@@ -72,6 +77,11 @@ typedef struct {
 /* Checks that the lengths are those of a complete code, or of a single symbol. */
 dcz_status dcz_read_code(const uint8_t *lengths, uint32_t alphabet, dcz_code *code);
 
+/* Reads the lengths of a code table whose alphabet, 2 to DCZ_ALPHABET_LIMIT, is known. `used` is
+ * how many of the `size` bytes they take. Whether they make a code, dcz_read_code tells. */
+dcz_status dcz_read_lengths(const uint8_t *data, size_t size, uint32_t alphabet,
+                            uint8_t *lengths, size_t *used);
+
 /* Writes the code of every used symbol, first bit lowest. */
 void dcz_assign_codes(const dcz_code *code, uint16_t *codes);
 
@@ -82,7 +92,7 @@ void dcz_fill_symbol_table(const dcz_code *code, uint16_t *table);
 typedef struct {
     dcz_code code;
     const void *values; /* code.alphabet items */
-    void *table;        /* dcz_table_bytes, aligned to 8 */
+    void *table;        /* dcz_table_bytes, aligned to 4 */
     uint32_t item_size; /* of a value: 1, 2, 4 or 8 bytes */
 } dcz_decoder;
 
@@ -90,6 +100,13 @@ size_t dcz_table_bytes(const dcz_code *code, uint32_t item_size);
 
 /* Fills decoder->table from the other members. */
 void dcz_prepare(const dcz_decoder *decoder);
+
+/* Reads a varint of at most three bytes, which hold any size and count within a block. */
+dcz_status dcz_read_varint(const uint8_t **at, const uint8_t *end, size_t *number);
+
+/* Moves `position`, at most `size`, from the start of a segment of `count` symbols to its end. For
+ * codes of two symbols or more; segments of others take no bytes. */
+dcz_status dcz_skip_segment(const uint8_t *payload, size_t size, size_t count, size_t *position);
 
 /* Decodes the segment of `count` symbols at payload[offset], offset <= size, into `count` values
  * at `out`. On failure what is in `out` is unspecified. */
@@ -100,8 +117,18 @@ dcz_status dcz_decode_segment(const dcz_decoder *decoder, const uint8_t *payload
 dcz_status dcz_check_gaps(const uint16_t *gaps, size_t count, uint16_t filler, size_t survivors,
                           size_t length);
 
-/* Writes a block: the values where the gaps say, zero between them. The gaps are checked. */
-void dcz_scatter(const uint16_t *gaps, size_t count, uint16_t filler, const void *values,
-                 uint32_t item_size, void *out, size_t length);
+/* A decoded block on its way out, piece by piece: the values where the gaps say, zero between
+ * them. The gaps are checked; all progress starts at 0. */
+typedef struct {
+    const uint16_t *gaps;
+    size_t gap_count;
+    const void *values;
+    uint32_t item_size; /* of a value: 1, 2, 4 or 8 bytes */
+    uint16_t filler;
+    size_t gaps_done, values_done, position;
+} dcz_scatter;
+
+/* Writes positions begin to end of the block at `out`. Pieces come in order, without holes. */
+void dcz_scatter_piece(dcz_scatter *block, size_t begin, size_t end, void *out);
 
 #endif

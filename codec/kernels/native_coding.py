@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,25 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     symbol_array,
 )
+from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count, write_digests
+
+__all__ = [
+    "code_lengths",
+    "count_symbols",
+    "decode_dense",
+    "decode_sparse",
+    "decoding_table",
+    "encode_segments",
+    "find_blocks",
+    "find_segments",
+    "read_lengths",
+    "split_sparse",
+    "write_digests",
+]
+
+# The kernels leave the digest of a shorter chunk, which only the last can be, to the library.
+_DIGEST_SHORT = 240
+_NO_DIGESTS: Digests = np.empty(0, np.uint64)
 
 
 def count_symbols(symbols: Symbols, alphabet: int) -> Integers:
@@ -76,6 +96,26 @@ def encode_segments(symbols: Symbols, starts: Integers, lengths: Bytes) -> tuple
     return payload, offsets
 
 
+def read_lengths(coded: Any, alphabet: int) -> tuple[Bytes, int]:
+    """Read the code lengths of a code table: see `reference_coding.read_lengths`."""
+    lengths = np.empty(alphabet, dtype=np.uint8)
+    return lengths, _kernels.read_lengths(coded, lengths)
+
+
+def find_segments(payload: Any, position: int, counts: Integers, coded: Sequence[bool]) -> Integers:
+    """Find the segments of dense blocks: see `reference_coding.find_segments`."""
+    found = np.empty(len(counts) * len(coded) + 1, dtype=np.int64)
+    _kernels.find_segments(payload, position, integer_array(counts), bytes(coded), found)
+    return found
+
+
+def find_blocks(payload: Any, position: int, counts: Integers, coded: Sequence[bool]) -> Integers:
+    """Find the segments of sparse blocks: see `reference_coding.find_blocks`."""
+    found = np.empty((len(coded) + 3, len(counts)), dtype=np.int64)
+    _kernels.find_blocks(payload, position, integer_array(counts), bytes(coded), found)
+    return found
+
+
 def decoding_table(lengths: Bytes) -> npt.NDArray[np.uint16]:
     """Table that decodes one symbol from the next bits: see `reference_coding.decoding_table`."""
     lengths = _lengths(lengths)
@@ -92,6 +132,7 @@ def decode_dense(
     lengths: Bytes,
     codebook: Array,
     out: Array,
+    digests: Digests | None = None,
 ) -> None:
     """Decode segments through a codebook: see `reference_coding.decode_dense`."""
     check_codebook(codebook, out)
@@ -103,7 +144,9 @@ def decode_dense(
         _values(codebook),
         out.itemsize,
         _unsigned_bytes(out),
+        _NO_DIGESTS if digests is None else digests,
     )
+    _write_short_digest(out, digests)
 
 
 def decode_sparse(
@@ -118,6 +161,7 @@ def decode_sparse(
     codebook: Array,
     span: int,
     out: Array,
+    digests: Digests | None = None,
 ) -> None:
     """Decode blocks of sparse values: see `reference_coding.decode_sparse`."""
     check_filler(filler)
@@ -136,7 +180,17 @@ def decode_sparse(
         out.itemsize,
         min(span, max(len(out), 1)),
         _unsigned_bytes(out),
+        _NO_DIGESTS if digests is None else digests,
     )
+    _write_short_digest(out, digests)
+
+
+def _write_short_digest(out: Array, digests: Digests | None) -> None:
+    if digests is None:
+        return
+    last = (digest_count(out.nbytes) - 1) * DIGEST_CHUNK
+    if out.nbytes - last <= _DIGEST_SHORT:
+        write_digests(out.view(np.uint8)[last:], digests[-1:])
 
 
 def _lengths(lengths: Bytes) -> Bytes:

@@ -15,6 +15,7 @@ from dcz.codec.kernels import _kernels
 from dcz.codec.kernels.weight_arguments import (
     BINS,
     Summary,
+    check_cells,
     check_levels,
     check_limit,
     index_array,
@@ -27,6 +28,7 @@ __all__ = [
     "Summary",
     "assign",
     "cluster",
+    "count_cells",
     "count_magnitudes",
     "distinct",
     "histogram",
@@ -34,6 +36,7 @@ __all__ = [
     "lookup",
     "measure",
     "summarize",
+    "take",
 ]
 
 
@@ -57,6 +60,15 @@ def count_magnitudes(values: NDArray[Any], shift: int, prefix: int) -> NDArray[n
     """Count a digit of the magnitudes; see `reference_weights.count_magnitudes`."""
     counts = np.zeros(BINS, np.int64)
     _kernels.count_magnitudes(value_array(values), shift, prefix, counts)
+    return counts
+
+
+def count_cells(
+    values: NDArray[Any], cutoff: float, low: float, scale: float, cells: int
+) -> NDArray[np.int64]:
+    """Count survivors in cells of equal width; see `reference_weights.count_cells`."""
+    counts = np.empty(check_cells(cells), np.int64)
+    _kernels.count_cells(value_array(values), cutoff, low, scale, counts)
     return counts
 
 
@@ -116,6 +128,15 @@ def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8 | np
     indices = np.empty(array.size, index_type(table.size))
     _kernels.lookup(array, pattern_array(table), indices)
     return indices
+
+
+def take(indices: NDArray[Any], codebook: NDArray[Any]) -> NDArray[Any]:
+    """Look indices up in a codebook; see `reference_weights.take`."""
+    table = np.ascontiguousarray(codebook)
+    items = np.require(table.view(f"u{table.itemsize}"), None, ["A"])
+    out = np.empty(indices.size, table.dtype)
+    _kernels.take(np.require(index_array(indices), None, ["A"]), items, out.view(items.dtype))
+    return out
 
 
 def _integers(array: NDArray[np.int64]) -> NDArray[np.int64]:

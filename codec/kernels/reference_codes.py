@@ -6,6 +6,8 @@ first bit lowest, so the numbers here are the canonical codes with their bits re
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +21,8 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     require,
 )
+
+_LONGEST_WORD = 7
 
 
 def code_lengths(counts: Integers, limit: int) -> Bytes:
@@ -80,6 +84,71 @@ def _package_merge(leaves: Integers, limit: int) -> Bytes:
         lengths[: chosen - packages_chosen] += 1
         chosen = 2 * packages_chosen
     return lengths
+
+
+def read_lengths(coded: Any, alphabet: int) -> tuple[Bytes, int]:
+    """Read the code lengths of a code table; FORMAT.md has the bits.
+
+    Parameters
+    ----------
+    coded : buffer
+        Begins with the lengths.
+    alphabet : int
+        2 to 4,096.
+
+    Returns
+    -------
+    lengths : uint8[alphabet]
+    size : int
+        How many bytes they take.
+
+    Raises
+    ------
+    EOFError
+        If the buffer ends too early.
+    ValueError
+        If the bytes break the format, or the lengths are not those of a code.
+    """
+    require(2 <= alphabet <= ALPHABET_LIMIT, "an alphabet has 1 to 4096 symbols")
+    data = np.frombuffer(coded, np.uint8)[:ALPHABET_LIMIT]
+    bits = np.unpackbits(data, bitorder="little").tolist()
+    lengths, used = _parse_lengths(bits, alphabet)
+    size = -(-used // 8)
+    require(not any(bits[used : 8 * size]), "padding is not zero")
+    _check_complete(lengths)
+    return lengths, size
+
+
+def _parse_lengths(bits: list[int], alphabet: int) -> tuple[Bytes, int]:
+    """The lengths, and how many bits they took."""
+    lengths = []
+    length = (alphabet - 1).bit_length()
+    end, at = len(bits), 0
+    bits = bits + [0] * _LONGEST_WORD
+    for _ in range(alphabet):
+        if not bits[at]:
+            at += 1
+        elif not bits[at + 1]:
+            length, at = length + 1, at + 2
+        elif not bits[at + 2]:
+            length, at = length - 1, at + 3
+        else:
+            length = bits[at + 3] | bits[at + 4] << 1 | bits[at + 5] << 2 | bits[at + 6] << 3
+            at += _LONGEST_WORD
+        require(0 <= length <= LENGTH_LIMIT, "a code length is outside 0 to 15 bits")
+        if at > end:
+            raise EOFError("they end too early")
+        lengths.append(length)
+    return np.array(lengths, np.uint8), at
+
+
+def _check_complete(lengths: Bytes) -> None:
+    used = lengths[lengths > 0].astype(np.int64)
+    if used.size == 1:
+        require(used[0] == 1, "the code of a single symbol must have length 1")
+        return
+    kraft = int(np.sum(1 << (LENGTH_LIMIT - used)))
+    require(kraft == 1 << LENGTH_LIMIT, "the code lengths are not those of a complete code")
 
 
 def decoding_table(lengths: Bytes) -> npt.NDArray[np.uint16]:

@@ -8,9 +8,11 @@ look-ups at once.
 
 from __future__ import annotations
 
-from dcz.codec.kernels.reference_codes import code_lengths, decoding_table
+from dcz.codec.kernels.reference_codes import code_lengths, decoding_table, read_lengths
 from dcz.codec.kernels.reference_decoding import decode_dense, decode_sparse
+from dcz.codec.kernels.reference_digest import write_digests
 from dcz.codec.kernels.reference_encoding import count_symbols, encode_segments, split_sparse
+from dcz.codec.kernels.reference_segments import find_blocks, find_segments
 
 __all__ = [
     "code_lengths",
@@ -19,5 +21,9 @@ __all__ = [
     "decode_sparse",
     "decoding_table",
     "encode_segments",
+    "find_blocks",
+    "find_segments",
+    "read_lengths",
     "split_sparse",
+    "write_digests",
 ]

@@ -17,6 +17,7 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     require,
 )
+from dcz.codec.kernels.reference_digest import Digests, write_digests
 from dcz.codec.kernels.reference_streams import decode_segments
 
 
@@ -27,6 +28,7 @@ def decode_dense(
     lengths: Bytes,
     codebook: Array,
     out: Array,
+    digests: Digests | None = None,
 ) -> None:
     """Decode segments and look each symbol up in a codebook.
 
@@ -43,6 +45,8 @@ def decode_dense(
         The value of each symbol; items of 1, 2, 4 or 8 bytes.
     out : array[sum(counts)]
         Receives the values; items as large as the codebook's.
+    digests : uint64[digest_count(out.nbytes)], optional
+        Receives the digests of `out`.
 
     Raises
     ------
@@ -55,6 +59,8 @@ def decode_dense(
     require(int(bounds[-1]) == len(target), "the counts do not add up to the output's size")
     for first, last, symbols in decode_segments(payload, offsets, counts, lengths):
         table.take(symbols, out=target[bounds[first] : bounds[last]], mode="clip")
+    if digests is not None:
+        write_digests(out, digests)
 
 
 def decode_sparse(
@@ -69,6 +75,7 @@ def decode_sparse(
     codebook: Array,
     span: int,
     out: Array,
+    digests: Digests | None = None,
 ) -> None:
     """Decode blocks of sparse values: gaps, then the survivors between them.
 
@@ -91,6 +98,8 @@ def decode_sparse(
         Positions in each block but perhaps the last, which may be shorter.
     out : array
         Receives the values, zero (all bits) where nothing survived.
+    digests : uint64[digest_count(out.nbytes)], optional
+        Receives the digests of `out`.
 
     Raises
     ------
@@ -116,6 +125,8 @@ def decode_sparse(
         expected = np.diff(index_bounds[first : last + 1])
         positions = _positions(gaps, bounds, filler, sizes[first:last], expected)
         target[first * span + positions] = survivors[index_bounds[first] : index_bounds[last]]
+    if digests is not None:
+        write_digests(out, digests)
 
 
 def _positions(

@@ -23,6 +23,7 @@ from dcz.codec.kernels.coding_arguments import (
     require,
 )
 from dcz.codec.kernels.reference_codes import decoding_table
+from dcz.codec.kernels.reference_segments import read_varint
 
 _HEADER_BYTES = 2 * STREAMS
 _WORD_STEP_BITS = 16
@@ -115,7 +116,7 @@ def _read_header(buffer: Bytes, offset: int, count: int) -> list[_Stream]:
     if count == 0:
         return []
     if count < MANY_STREAMS_FROM:
-        size, start = _read_varint(buffer, offset)
+        size, start = read_varint(buffer, offset)
         require(size <= len(buffer) - start, "a stream ends after the payload")
         return [_Stream(start, size, count)]
     start = offset + _HEADER_BYTES
@@ -126,18 +127,6 @@ def _read_header(buffer: Bytes, offset: int, count: int) -> list[_Stream]:
         streams.append(_Stream(start, size, (count + STREAMS - 1 - i) // STREAMS))
         start += size
     return streams
-
-
-def _read_varint(buffer: Bytes, offset: int) -> tuple[int, int]:
-    """A stream's size and the position after it."""
-    number = 0
-    # Three groups hold any size a single stream can have.
-    for i, byte in enumerate(buffer[offset : offset + 3].tolist()):
-        number |= (byte & 0x7F) << 7 * i
-        if byte < 0x80:
-            require(byte > 0 or i == 0, "a stream's size is not in its shortest form")
-            return number, offset + i + 1
-    raise ValueError("a stream's size is cut off or too large")
 
 
 def _lock_step(

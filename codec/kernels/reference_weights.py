@@ -18,6 +18,7 @@ from dcz.codec.kernels.reference_cluster import cluster, cube_root, lloyd
 from dcz.codec.kernels.weight_arguments import (
     BINS,
     Summary,
+    check_cells,
     check_limit,
     index_array,
     index_type,
@@ -29,6 +30,7 @@ __all__ = [
     "Summary",
     "assign",
     "cluster",
+    "count_cells",
     "count_magnitudes",
     "distinct",
     "histogram",
@@ -36,6 +38,7 @@ __all__ = [
     "lookup",
     "measure",
     "summarize",
+    "take",
 ]
 
 CHUNK = 1 << 19
@@ -91,6 +94,29 @@ def count_magnitudes(values: NDArray[Any], shift: int, prefix: int) -> NDArray[n
     return counts
 
 
+def count_cells(
+    values: NDArray[Any], cutoff: float, low: float, scale: float, cells: int
+) -> NDArray[np.int64]:
+    """Count the survivors in cells of equal width.
+
+    The cell of a survivor is ``(w - low) * scale`` in the arithmetic of the values' own dtype,
+    which low and scale are rounded to, truncated and clamped to 0 .. cells - 1 (to 0 if not a
+    number). Returns int64[cells].
+
+    Raises ValueError as `histogram` does, and for cells not in 1..65536.
+    """
+    array = value_array(values)
+    _check_grid(cutoff, low, scale)
+    counts = np.zeros(check_cells(cells), np.int64)
+    for chunk in _chunks(array):
+        kept = chunk[_survives(chunk.astype(np.float64), cutoff)]
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            scaled = (kept - array.dtype.type(low)) * array.dtype.type(scale)
+        scaled = np.minimum(np.where(scaled > 0.0, scaled, array.dtype.type(0)), cells - 1)
+        counts += np.bincount(scaled.astype(np.int64), minlength=cells)
+    return counts
+
+
 def histogram(
     values: NDArray[Any], cutoff: float, low: float, scale: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -111,10 +137,7 @@ def histogram(
     that is not finite, or a negative scale.
     """
     array = value_array(values)
-    if np.isnan(cutoff):
-        raise ValueError("cutoff is not a number")
-    if not (np.isfinite(low) and np.isfinite(scale) and scale >= 0.0):
-        raise ValueError("low or scale is not finite, or scale is negative")
+    _check_grid(cutoff, low, scale)
     sample = array[:: (array.size // SAMPLE_VALUES) | 1]
     base, width = _plan_grid(_survivor_positions(sample, cutoff, low, scale))
     counts = np.zeros(BINS, np.int64)
@@ -223,6 +246,25 @@ def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8 | np
             raise ValueError("pattern missing from the table")
         indices[start : start + CHUNK] = found
     return indices
+
+
+def take(indices: NDArray[Any], codebook: NDArray[Any]) -> NDArray[Any]:
+    """Look indices up in a codebook of any dtype of 1, 2, 4 or 8 bytes.
+
+    Raises ValueError for indices of a wrong dtype or outside the codebook.
+    """
+    chosen = index_array(indices)
+    if chosen.size and int(chosen.max()) >= codebook.size:
+        raise ValueError("index outside the codebook")
+    # Of all modes this one takes them fastest.
+    return codebook.take(chosen, mode="clip")
+
+
+def _check_grid(cutoff: float, low: float, scale: float) -> None:
+    if np.isnan(cutoff):
+        raise ValueError("cutoff is not a number")
+    if not (np.isfinite(low) and np.isfinite(scale) and scale >= 0.0):
+        raise ValueError("low or scale is not finite, or scale is negative")
 
 
 def _chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:

@@ -69,6 +69,13 @@ def check_levels(levels: int) -> int:
     return levels
 
 
+def check_cells(cells: int) -> int:
+    """Return cells; ValueError unless in 1..65536."""
+    if not 1 <= cells <= BINS:
+        raise ValueError(f"{cells} cells, not in 1..65536")
+    return cells
+
+
 def check_limit(limit: int) -> int:
     """Return limit; ValueError unless in 0..65536."""
     if not 0 <= limit <= MOST_PATTERNS:

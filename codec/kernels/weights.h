@@ -1,6 +1,6 @@
 /* Kernels over weights: statistics, histograms, clustering, assignment.
  *
- * Pure loops: no allocation, no Python, no check of arguments (bind_weights.c does all three).
+ * Pure loops: no allocation, no Python, no check of arguments (the files bind_*.c do all three).
  * reference_weights.py defines every result, to the last bit; so this must be compiled without
  * contraction (-ffp-contract=off) and without -ffast-math.
  */
@@ -22,7 +22,8 @@
 enum {
     DCZ_BINS = 65536,    /* bins of a histogram, values of a 16-bit digit */
     DCZ_SEGMENTS = 4096, /* stretches of equal bins in a histogram's grid */
-    DCZ_BUCKETS = 4096   /* entries of the table that starts a search for a level */
+    DCZ_BUCKETS = 4096,  /* entries of the table that starts a search for a level */
+    DCZ_REFUSE_CELLS = 8 /* counters besides those of the cells */
 };
 
 /* An array as it lies in memory, aligned or not. */
@@ -46,12 +47,28 @@ typedef struct {
     uint32_t width[DCZ_SEGMENTS];
 } dcz_histogram_scratch;
 
+/* Cells of equal width: (w - low) * scale, in the arithmetic of the values' own type. */
+typedef struct {
+    double low;
+    double scale;
+    double cutoff;
+    uint32_t count; /* DCZ_BINS at most */
+} dcz_cells;
+
+typedef struct {
+    uint32_t below; /* dcz_order() of the greatest float up to the next threshold */
+    uint32_t level; /* of a float that is no greater */
+} dcz_bucket;
+
 typedef struct {
     double low;
     double scale;
     uint32_t first_half; /* of the most thresholds in a bucket */
     uint32_t start[DCZ_BUCKETS];
-    double *thresholds; /* padded with infinities to dcz_padded_thresholds() */
+    float low_float, scale_float;
+    dcz_bucket buckets[DCZ_BUCKETS]; /* for floats, where no bucket has two thresholds */
+    int single;                      /* whether that is so */
+    double *thresholds;              /* padded with infinities to dcz_padded_thresholds() */
 } dcz_assigner;
 
 typedef struct {
@@ -65,6 +82,8 @@ void dcz_count_magnitudes(dcz_array values, unsigned shift, uint64_t prefix, int
 /* counts and sums have room for DCZ_BINS; those in use come first. Returns their number. */
 size_t dcz_histogram(dcz_array values, double cutoff, double low, double scale, int64_t *counts,
                      int64_t *sums, dcz_histogram_scratch *scratch);
+/* counts has grid->count elements, scratch DCZ_REFUSE_CELLS more. */
+void dcz_count_cells(dcz_array values, const dcz_cells *grid, int64_t *counts, uint32_t *scratch);
 double dcz_measure(dcz_array values, dcz_array indices, const double *codebook);
 /* The sum of eight partial sums, in order. */
 double dcz_add_lanes(const double *lanes);
@@ -74,7 +93,7 @@ double dcz_cube_root(double x);
 unsigned dcz_largest(dcz_array indices);
 
 size_t dcz_padded_thresholds(size_t count);
-void dcz_prepare_assigner(dcz_assigner *assigner, dcz_array thresholds);
+void dcz_prepare_assigner(dcz_assigner *assigner, dcz_array thresholds, size_t value_width);
 void dcz_assign(const dcz_assigner *assigner, dcz_array values, double cutoff, unsigned first,
                 void *indices, size_t index_width);
 
@@ -82,6 +101,9 @@ unsigned dcz_slot_bits(size_t keys);
 size_t dcz_distinct(dcz_array patterns, size_t limit, dcz_table *table);
 int dcz_fill_table(dcz_table *table, dcz_array keys);
 int dcz_lookup(const dcz_table *table, dcz_array patterns, void *indices, size_t index_width);
+
+/* All arrays are aligned, all indices in the codebook. */
+void dcz_take(dcz_array indices, dcz_array codebook, void *out);
 
 /* cluster.c */
 int dcz_valid_histogram(const int64_t *counts, const int64_t *sums, size_t bins, size_t *used);

@@ -18,14 +18,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import dcz
+from dcz.codec import classes, grid
+from dcz.codec.frame import SharedTensor
 from dcz.formats.dtypes import DTYPES
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+import support_format  # noqa: E402
+
 Tensors = dict[str, np.ndarray[Any, Any]]
 CASES: dict[str, tuple[Callable[[], Tensors], dcz.Recipe | None, dict[str, str]]] = {}
+
+
+FRAMES: dict[str, Callable[[], bytes]] = {}
 
 
 def case(
@@ -36,6 +45,12 @@ def case(
         return make
 
     return register
+
+
+def frame(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Register a file that is made of one frame, which no recipe asks for."""
+    FRAMES[make.__name__.replace("_", "-")] = make
+    return make
 
 
 def random(seed: int) -> np.random.Generator:
@@ -79,6 +94,16 @@ def byte_planes() -> Tensors:
         "norm": generator.normal(1.0, 0.1, 400).astype(np.float32),
         "periodic": np.tile(generator.normal(size=97), 30),
         "complex": generator.normal(size=20) + 0j,
+    }
+
+
+@case()
+def joined_planes() -> Tensors:
+    generator = random(12)
+    return {
+        "brain": generator.normal(size=900).astype(ml_dtypes.bfloat16),
+        "single": generator.normal(size=500).astype(np.float32),
+        "double": generator.normal(size=90),
     }
 
 
@@ -182,7 +207,46 @@ def odd_names() -> Tensors:
     return {name: np.array([i], np.int8) for i, name in enumerate(names)}
 
 
+def frame_of_classes(values: Any, dtype: str) -> bytes:
+    """A file of one tensor that a grid shares and classes code."""
+    flat = values.reshape(-1).astype(dtype).astype(np.float32)
+    shared = grid.quantize(flat, values.shape, 0.25, dtype=np.dtype(dtype))
+    frame = classes.draft(shared, values.shape).encode()
+    decoded = support_format.digest(shared.codebook[shared.indices].tobytes())
+    code = next(row.code for row in DTYPES if row.name == dtype)
+    return support_format.one(frame.coder, frame.payload, list(values.shape), code, decoded)
+
+
+@frame
+def classes_pairs() -> bytes:
+    return frame_of_classes(random(12).laplace(scale=0.2, size=(31, 97)), "float32")
+
+
+@frame
+def classes_rows() -> bytes:
+    scale = np.where(random(13).random(48) < 0.4, 0.0, np.geomspace(0.1, 3, 48))
+    return frame_of_classes(random(14).normal(size=(48, 100)) * scale[:, None], "float16")
+
+
+@frame
+def classes_singles() -> bytes:
+    return frame_of_classes(random(15).normal(scale=2, size=(50, 33)), "float64")
+
+
+@frame
+def classes_values() -> bytes:
+    values = random(16).integers(0, 5, (64, 70)) * np.repeat([0, 1, 3, 9], 16)[:, None]
+    codebook, indices = np.unique(values, return_inverse=True)
+    shared = SharedTensor(indices.reshape(-1).astype(np.uint8), codebook.astype(np.int16), False)
+    frame = classes.draft(shared, values.shape).encode()
+    decoded = support_format.digest(values.astype(np.int16).tobytes())
+    return support_format.one(frame.coder, frame.payload, [64, 70], 12, decoded)
+
+
 def pack(name: str, path: Path) -> None:
+    if name in FRAMES:
+        path.write_bytes(FRAMES[name]())
+        return
     make, recipe, metadata = CASES[name]
     if not metadata:
         dcz.save_file(make(), path, recipe, jobs=1)
@@ -212,11 +276,11 @@ def expectation(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     force = sys.argv[1:] == ["--force"]
-    for name in CASES:
+    for name in [*CASES, *FRAMES]:
         path = HERE / f"{name}.dcz"
         if path.exists() and not force:
             sys.exit(f"{path} exists: golden files are never made again")
-    for name in CASES:
+    for name in [*CASES, *FRAMES]:
         path = HERE / f"{name}.dcz"
         pack(name, path)
         text = json.dumps(expectation(path), indent=1, ensure_ascii=False)

@@ -1,0 +1,391 @@
+"""Coding by classes: dense coding in which every class of runs has a code of its own.
+
+A symbol of a class's code is one index or, where that is shorter, a pair of neighbouring ones:
+pairs reach fractions of a bit and see that neighbours are alike, at one look-up for two weights.
+
+Payload: codebook, runs and their classes, code tables, then for each block of runs one segment for
+each class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from dcz.codec import huffman, kernels
+from dcz.codec.class_table import MOST_PAIRED_BYTES, MOST_PAIRED_LEVELS, ClassTable
+from dcz.codec.codebook import read_codebooks, write_codebooks
+from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
+from dcz.codec.errors import CorruptError, corrupt
+from dcz.codec.frame import (
+    AnyArray,
+    Description,
+    Frame,
+    Member,
+    Parts,
+    SharedTensor,
+    count_nonzero,
+    is_floating,
+    moments,
+    patterns,
+)
+from dcz.codec.grid import GridBook, GridTensor
+from dcz.codec.huffman import MAX_ALPHABET, Lengths
+from dcz.codec.kernels import Digests
+from dcz.codec.runs import (
+    BLOCK,
+    MAX_CLASSES,
+    MIN_LENGTH,
+    Runs,
+    by_class,
+    find_runs,
+    one_class,
+    segment_sizes,
+)
+from dcz.codec.segments import (
+    Offsets,
+    block_counts,
+    decode_symbols,
+    find_segments,
+    takes_bits,
+)
+from dcz.codec.varint import Cursor, encode_varint
+
+CODER = 4
+VALUES, GRID = 0, 1
+# Longer codes would gain little, and their table would leave the nearest cache.
+PAIR_LENGTH_LIMIT = 14
+SEGMENT_BYTES = 20
+
+
+@dataclass(frozen=True)
+class ClassStream:
+    """One class of a tensor with the code made for it.
+
+    Attributes
+    ----------
+    table : ClassTable
+    segments : sequence of uint16 array
+        Its symbols, block by block.
+    counts : int64[alphabet]
+        Of its symbols.
+    padding : int
+        Indices that were added to fill pairs.
+    """
+
+    table: ClassTable
+    segments: Sequence[AnyArray]
+    counts: Offsets
+    padding: int
+
+    @property
+    def payload_bits(self) -> int:
+        """Size of the coded symbols without framing."""
+        return payload_bits(self.counts, self.table.lengths)
+
+    @cached_property
+    def size_estimate(self) -> int:
+        """Bytes of table and coded symbols, with about what frames its segments."""
+        framing = SEGMENT_BYTES * len(self.segments) if takes_bits(self.table.lengths) else 0
+        return len(self.table.encode()) + -(-self.payload_bits // 8) + framing
+
+    def encode(self) -> list[bytes]:
+        """The coded segments."""
+        symbols = np.concatenate(self.segments)
+        starts = np.cumsum([0, *(segment.size for segment in self.segments)])
+        data, at = kernels.encode_segments(symbols, starts, self.table.lengths)
+        return [data[begin:end] for begin, end in pairwise(at.tolist())]
+
+
+def payload_bits(counts: Offsets, lengths: Lengths) -> int:
+    """Bits of coded symbols."""
+    return int(np.sum(counts * lengths)) if takes_bits(lengths) else 0
+
+
+def make_class(segments: Sequence[AnyArray], counts: Offsets, item_size: int) -> ClassStream:
+    """Make the shorter code of those for single indices and for pairs.
+
+    Parameters
+    ----------
+    segments : sequence of unsigned integer array
+        The class's indices, block by block.
+    counts : int64[levels of the codebook]
+        Of these indices.
+    item_size : int
+        Bytes of a value; pairs have 8 at most.
+    """
+    used = np.flatnonzero(counts)
+    places = _ranks(used, counts.size)
+    ranks = [places[segment] for segment in segments]
+    table = ClassTable(used, None, huffman.code_lengths(counts[used]))
+    single = ClassStream(table, ranks, counts[used], 0)
+    if not 1 < used.size <= MOST_PAIRED_LEVELS or item_size > MOST_PAIRED_BYTES:
+        return single
+    pairs = _make_pairs(used, ranks)
+    if pairs is None or pairs.size_estimate >= single.size_estimate:
+        return single
+    return pairs
+
+
+def _make_pairs(used: Offsets, ranks: Sequence[AnyArray]) -> ClassStream | None:
+    """The code for pairs of ranks; an odd one out is paired with rank 0. None for too many."""
+    padding = sum(segment.size % 2 for segment in ranks)
+    even = [np.pad(segment, (0, segment.size % 2)) for segment in ranks]
+    symbols = [pair[0::2] * np.uint16(used.size) + pair[1::2] for pair in even]
+    counts = kernels.count_symbols(np.concatenate(symbols), used.size**2)
+    pairs = np.flatnonzero(counts)
+    if pairs.size > MAX_ALPHABET:
+        return None
+    lengths = kernels.code_lengths(counts[pairs], PAIR_LENGTH_LIMIT)
+    places = _ranks(pairs, counts.size)
+    table = ClassTable(used, pairs, lengths)
+    return ClassStream(table, [places[part] for part in symbols], counts[pairs], padding)
+
+
+def _ranks(used: Offsets, size: int) -> AnyArray:
+    """For each of `size` numbers how many of those in use are smaller: uint16[size]."""
+    ranks = np.zeros(size, np.uint16)
+    ranks[used] = np.arange(used.size)
+    return ranks
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A shared tensor ready to be coded by classes: codes are made, bits are not yet written.
+
+    Attributes
+    ----------
+    tensor : SharedTensor
+    runs : Runs
+    codebook, class_map : bytes
+        The codebook, and the runs with their classes, as the frame holds them.
+    streams : tuple of ClassStream
+    """
+
+    tensor: SharedTensor
+    runs: Runs
+    codebook: bytes
+    class_map: bytes
+    streams: tuple[ClassStream, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that `encode` will give, to within the padding of its segments."""
+        own = sum(stream.size_estimate for stream in self.streams)
+        return len(self.codebook) + len(self.class_map) + own
+
+    def encode(self) -> Frame:
+        """Write the frame."""
+        tables = b"".join(stream.table.encode() for stream in self.streams)
+        coded = [stream.encode() for stream in self.streams]
+        data = b"".join(b"".join(block) for block in zip(*coded, strict=True))
+        counts = np.zeros(self.tensor.codebook.size, np.int64)
+        for stream in self.streams:
+            stream.table.add_counts(stream.counts, stream.padding, counts)
+        bits = sum(stream.payload_bits for stream in self.streams)
+        layout = Layout(len(self.codebook), len(self.class_map), len(tables), len(data))
+        payload = self.codebook + self.class_map + tables + data
+        return Frame(
+            CODER, payload, describe(layout, counts, bits, self.runs, self.tensor.codebook)
+        )
+
+
+def codable(tensor: SharedTensor) -> bool:
+    """Whether a tensor is within what this coder can hold: some elements, not too many levels."""
+    return tensor.indices.size > 0 and 1 <= tensor.codebook.size <= MAX_ALPHABET
+
+
+def draft(tensor: SharedTensor, shape: tuple[int, ...]) -> Draft:
+    """Put the runs of a tensor into classes and make their codes.
+
+    A tensor shared by a grid keeps the classes that its levels were chosen for.
+
+    Parameters
+    ----------
+    tensor : SharedTensor
+        With at least one element and at most 4,096 levels.
+    shape : tuple of int
+        Of the tensor.
+    """
+    levels = tensor.codebook.size
+    if isinstance(tensor, GridTensor):
+        return draft_runs(tensor, tensor.runs)
+    return draft_runs(tensor, find_runs(tensor.indices, levels, shape))
+
+
+def draft_runs(tensor: SharedTensor, runs: Runs) -> Draft:
+    """Make the codes of given classes."""
+    counts = kernels.count_runs(
+        tensor.indices, runs.length, runs.groups, runs.count, tensor.codebook.size
+    )
+    blocks = by_class(tensor.indices, runs)
+    item_size = tensor.codebook.dtype.itemsize
+    streams = [
+        make_class([block[k] for block in blocks], counts[k], item_size) for k in range(runs.count)
+    ]
+    return Draft(tensor, runs, _write_book(tensor), _write_runs(runs), tuple(streams))
+
+
+def _write_book(tensor: SharedTensor) -> bytes:
+    if isinstance(tensor, GridTensor):
+        return bytes([GRID]) + tensor.book.encode()
+    return bytes([VALUES]) + write_codebooks([tensor.codebook])
+
+
+def _write_runs(runs: Runs) -> bytes:
+    """Number of classes; if they are several, run length and the classes themselves."""
+    if runs.count == 1:
+        return bytes([1])
+    head = bytes([runs.count]) + encode_varint(runs.length)
+    lengths = huffman.code_lengths(kernels.count_symbols(runs.classes, runs.count))
+    starts = np.concatenate(([0], np.cumsum(block_counts(runs.classes.size, BLOCK))))
+    return (
+        head
+        + huffman.encode_table(lengths)
+        + kernels.encode_segments(runs.classes, starts, lengths)[0]
+    )
+
+
+def _read_book(cursor: Cursor, member: Member) -> AnyArray:
+    kind = cursor.byte("codebook kind")
+    if kind not in (VALUES, GRID):
+        raise CorruptError(f"codebook kind: {kind} is neither 0 nor 1")
+    if kind == VALUES:
+        (book,) = read_codebooks(cursor, [member])
+    elif is_floating(member.dtype):
+        book = GridBook.decode(cursor).values(member.dtype)
+    else:
+        raise CorruptError(f"codebook kind: a grid of {member.dtype} elements")
+    if not 1 <= book.size <= MAX_ALPHABET:
+        raise CorruptError(f"codebook levels: {book.size} is outside 1 to {MAX_ALPHABET}")
+    return book
+
+
+def _read_runs(cursor: Cursor, numel: int) -> Runs:
+    count = cursor.byte("classes")
+    if count == 1:
+        return one_class(numel)
+    if not 2 <= count <= MAX_CLASSES:
+        raise CorruptError(f"classes: {count} is outside 1 to {MAX_CLASSES}")
+    length = cursor.varint("run length", low=MIN_LENGTH, high=BLOCK)
+    number = -(-numel // length)
+    lengths = huffman.decode_table(cursor, "class")
+    if np.count_nonzero(lengths) != count or lengths.size != count:
+        raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
+    counts = block_counts(number, BLOCK)
+    offsets = find_segments(cursor, counts, [takes_bits(lengths)], "class")[:-1]
+    classes = decode_symbols(cursor.data, offsets, counts, lengths, "class").astype(np.uint8)
+    if np.count_nonzero(np.bincount(classes, minlength=count)) < count:
+        raise CorruptError("class: one has no run")
+    return Runs(length, classes)
+
+
+class Decoder:
+    """Decodes a frame of classes; see `FrameDecoder`."""
+
+    def __init__(self, payload: memoryview, members: Sequence[Member]) -> None:
+        cursor = Cursor(payload)
+        if len(members) != 1 or members[0].numel == 0:
+            raise CorruptError("a frame of classes has one tensor, which is not empty")
+        self.payload = payload
+        self.member = members[0]
+        self.codebook = _read_book(cursor, self.member)
+        book_bytes = cursor.position
+        self.runs = _read_runs(cursor, self.member.numel)
+        map_bytes = cursor.position - book_bytes
+        item_size = self.member.dtype.itemsize
+        self.tables = [
+            ClassTable.decode(cursor, self.codebook.size, item_size) for _ in range(self.runs.count)
+        ]
+        table_bytes = cursor.position - book_bytes - map_bytes
+        self.unit = self.runs.runs_in_block * self.runs.length
+        widths = np.array([table.width for table in self.tables])
+        self.counts = -(-segment_sizes(self.runs, self.member.numel) // widths)
+        self.offsets = self._find_segments(cursor)
+        segment_bytes = cursor.position - book_bytes - map_bytes - table_bytes
+        self.layout = Layout(book_bytes, map_bytes, table_bytes, segment_bytes)
+        cursor.finish("frame")
+
+    def _find_segments(self, cursor: Cursor) -> Offsets:
+        """Where each segment begins: int64[blocks, classes]."""
+        coded = np.array([takes_bits(table.lengths) for table in self.tables])
+        counts = np.where(coded, self.counts, 0)
+        return find_segments(cursor, counts.reshape(-1), [True], "index")[:-1].reshape(counts.shape)
+
+    @cached_property
+    def codes(self) -> list[kernels.ClassCode]:
+        """The code of each class, with the values of its symbols."""
+        return [table.code(self.codebook) for table in self.tables]
+
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
+        """Decode elements start to stop into `out`."""
+        blocks = slice(start // self.unit, -(-stop // self.unit))
+        length = self.runs.length
+        with corrupt("index"):
+            kernels.decode_runs(
+                self.payload,
+                self.offsets[blocks],
+                self.runs.classes[start // length : -(-stop // length)],
+                length,
+                self.runs.runs_in_block,
+                self.codes,
+                patterns(out),
+            )
+        if digests is not None:
+            kernels.write_digests(out, digests)
+
+    def describe(self) -> Description:
+        """Sizes and entropies of the index stream."""
+        counts = np.zeros(self.codebook.size, np.int64)
+        elements = segment_sizes(self.runs, self.member.numel)
+        bits = 0
+        for k, table in enumerate(self.tables):
+            symbols = decode_symbols(
+                self.payload, self.offsets[:, k], self.counts[:, k], table.lengths, "index"
+            )
+            own = kernels.count_symbols(symbols, table.lengths.size)
+            padding = int(np.sum(self.counts[:, k] * table.width - elements[:, k]))
+            table.add_counts(own, padding, counts)
+            bits += payload_bits(own, table.lengths)
+        return describe(self.layout, counts, bits, self.runs, self.codebook)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Sizes of a payload's parts, in bytes."""
+
+    codebook: int
+    class_map: int
+    tables: int
+    segments: int
+
+
+def describe(layout: Layout, counts: Offsets, bits: int, runs: Runs, codebook: Any) -> Description:
+    """What a frame holds, given how often each index occurs and the bits of all symbols."""
+    parts = Parts()
+    parts.add("codebooks", layout.codebook)
+    parts.add("tables", layout.class_map + layout.tables)
+    parts.add("indices", layout.segments)
+    symbols, entropy = int(counts.sum()), entropy_bits(counts)
+    stream = StreamStatistics(
+        stream="index",
+        symbols=symbols,
+        alphabet=int(counts.size),
+        fixed_bits=fixed_bits(symbols, int(counts.size)),
+        entropy_bits=entropy,
+        kl_bits=bits - entropy,
+        table_bits=8 * (layout.class_map + layout.tables),
+        framing_bits=8 * layout.segments - bits,
+    )
+    return Description(
+        parts=parts.sizes,
+        streams=(stream,),
+        levels=(int(codebook.size),),
+        nonzero=(count_nonzero(codebook, counts),),
+        moments=(moments(codebook, counts),),
+    )

@@ -1,0 +1,62 @@
+/* Checks of arguments that the bindings of the coding kernels share. */
+#ifndef DCZ_BIND_ARGUMENTS_H
+#define DCZ_BIND_ARGUMENTS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "decode.h"
+
+/* Sets an error and returns 0. */
+static inline int refuse(const char *cause)
+{
+    PyErr_SetString(PyExc_ValueError, cause);
+    return 0;
+}
+
+static inline PyObject *fail(const char *cause)
+{
+    refuse(cause);
+    return NULL;
+}
+
+static inline int is_array(const Py_buffer *buffer, size_t item_size)
+{
+    if (buffer->len % (Py_ssize_t)item_size == 0 && (uintptr_t)buffer->buf % item_size == 0)
+        return 1;
+    return refuse("an array has the wrong item size or alignment");
+}
+
+static inline size_t items(const Py_buffer *buffer, size_t item_size)
+{
+    return (size_t)buffer->len / item_size;
+}
+
+static inline int is_item_size(unsigned item_size)
+{
+    if (item_size == 1 || item_size == 2 || item_size == 4 || item_size == 8) return 1;
+    return refuse("items must have 1, 2, 4 or 8 bytes");
+}
+
+static inline int is_symbol_size(unsigned item_size)
+{
+    if (item_size == 1 || item_size == 2) return 1;
+    return refuse("symbols must be uint8 or uint16");
+}
+
+static inline int read_code(const Py_buffer *lengths, dcz_code *code)
+{
+    size_t alphabet = (size_t)lengths->len;
+    dcz_status status = DCZ_BAD_ALPHABET;
+    if (alphabet <= DCZ_ALPHABET_LIMIT)
+        status = dcz_read_code(lengths->buf, (uint32_t)alphabet, code);
+    return status == DCZ_OK ? 1 : refuse(dcz_status_text(status));
+}
+
+static inline void release(Py_buffer *buffers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (buffers[i].obj) PyBuffer_Release(&buffers[i]);
+}
+
+#endif

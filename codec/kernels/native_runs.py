@@ -1,0 +1,97 @@
+"""The kernels on runs in C: arrays are brought into shape here, checked and used there.
+
+`reference_runs` documents each function; the two modules agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec.kernels import _kernels
+from dcz.codec.kernels.coding_arguments import (
+    Array,
+    Bytes,
+    Integers,
+    Symbols,
+    check_alphabet,
+    check_output,
+    symbol_array,
+)
+from dcz.codec.kernels.reference_runs import (
+    Bins,
+    ClassCode,
+    Groups,
+    checked_groups,
+    checked_offsets,
+    checked_rows,
+    checked_tables,
+)
+from dcz.codec.kernels.weight_arguments import index_type, value_array
+
+
+def find_bins(values: npt.NDArray[Any], scale: float, low: float) -> Bins:
+    """Number of the bin that each value lies in: see `reference_runs.find_bins`."""
+    array = np.require(value_array(values), requirements=["A"])
+    bins = np.empty(array.size, np.uint16)
+    _kernels.find_bins(array, array.itemsize == 8, scale, low, bins)
+    return bins
+
+
+def count_runs(
+    symbols: Symbols, length: int, groups: Groups, group_count: int, alphabet: int
+) -> npt.NDArray[np.int64]:
+    """Count symbols by groups of runs: see `reference_runs.count_runs`."""
+    check_alphabet(alphabet)
+    symbols = symbol_array(symbols)
+    counts = np.zeros((group_count, alphabet), np.int64)
+    own = checked_groups(groups, symbols.size, length, group_count)
+    _kernels.count_runs(symbols, symbols.itemsize, length, own, alphabet, counts)
+    return counts
+
+
+def map_runs(bins: Bins, length: int, groups: Groups, tables: npt.NDArray[np.uint16]) -> Symbols:
+    """Look bins up in the tables of groups of runs: see `reference_runs.map_runs`."""
+    group_count, width = checked_tables(tables)
+    out: Array = np.empty(len(bins), index_type(int(tables.max()) + 1))
+    own = checked_groups(groups, len(bins), length, group_count)
+    tables = np.ascontiguousarray(tables)
+    _kernels.map_runs(symbol_array(bins), length, own, tables, width, out, out.itemsize)
+    return out
+
+
+def nearest_classes(counts: Integers, rates: Integers) -> tuple[Bytes, Integers]:
+    """Put rows of counts into classes: see `reference_runs.nearest_classes`."""
+    counts, rates = checked_rows(counts, rates)
+    nearest, sums = np.empty(len(counts), np.uint8), np.zeros_like(rates)
+    _kernels.nearest_classes(counts, counts.shape[1], rates, nearest, sums)
+    return nearest, sums
+
+
+def decode_runs(
+    payload: Any,
+    offsets: Integers,
+    classes: Bytes,
+    length: int,
+    runs_in_block: int,
+    codes: Sequence[ClassCode],
+    out: Array,
+) -> None:
+    """Decode runs that are in classes: see `reference_runs.decode_runs`."""
+    check_output(out)
+    _kernels.decode_runs(
+        payload,
+        checked_offsets(offsets, len(classes), runs_in_block, len(codes)),
+        np.ascontiguousarray(classes, np.uint8),
+        length,
+        runs_in_block,
+        np.concatenate([np.ascontiguousarray(code.lengths, np.uint8) for code in codes]),
+        np.array([len(code.lengths) for code in codes], np.int64),
+        np.array([code.width for code in codes], np.int64),
+        np.concatenate([np.ascontiguousarray(code.values).view(np.uint8) for code in codes]),
+        out.itemsize,
+        out.view(np.uint8),
+    )

@@ -1,0 +1,43 @@
+/* Runs of equal length and their classes: counting, quantizing, and decoding with a code for each
+ * class. No function allocates; all arguments must be as documented. */
+#ifndef DCZ_RUNS_H
+#define DCZ_RUNS_H
+
+#include "decode.h"
+
+/* bins[i] = floor(values[i] * scale) - low, held within 16 bits. The values are finite; `wide`
+ * says that they are doubles. */
+void dcz_find_bins(const void *values, int wide, size_t count, double scale, double low,
+                   uint16_t *bins);
+
+/* Runs of `length` elements, the last perhaps shorter; run i is in group groups[i]. */
+typedef struct {
+    size_t count; /* of elements */
+    size_t length;
+    const uint32_t *groups;
+} dcz_runs;
+
+/* Adds 1 to counts[group * alphabet + symbol] for every symbol. Returns 0 if one is outside the
+ * alphabet. */
+int dcz_count_runs(const dcz_runs *runs, const void *symbols, uint32_t item_size,
+                   uint32_t alphabet, int64_t *counts);
+
+/* out[i] = tables[group * width + bins[i]]. Returns 0 if a bin is not below `width`. */
+int dcz_map_runs(const dcz_runs *runs, const uint16_t *bins, const uint16_t *tables, size_t width,
+                 void *out, uint32_t item_size);
+
+/* For each of `rows` rows of counts the class whose rates give it the least sum of products, the
+ * first of equals. The rows of each class are added up in `sums`. All sums fit their type. */
+void dcz_nearest_classes(const int64_t *counts, size_t rows, size_t alphabet,
+                         const int64_t *rates, size_t classes, uint8_t *nearest, int64_t *sums);
+
+#define DCZ_CLASS_LIMIT 16
+/* Bytes that may be read after the end of what dcz_put_runs copies. */
+#define DCZ_COPY_SLACK 32
+
+/* Writes `size` bytes of runs of `bytes` bytes each, the last perhaps shorter, one after the
+ * other: run i is the next from[classes[i]]. */
+void dcz_put_runs(const uint8_t *classes, size_t size, size_t bytes,
+                  const uint8_t *from[DCZ_CLASS_LIMIT], uint8_t *out);
+
+#endif

@@ -1,0 +1,348 @@
+"""How one plane of a chunk is coded, and two of them as a pair.
+
+A plane of bytes is kept raw, as one repeated byte, under a Huffman code or by zstandard, whichever
+is least. Where an exponent fills the upper of two planes, its distribution within an octave tells
+something about the mantissa's first bits (the density falls from one end of the octave to the
+other), and a code of more symbols loses less to whole bits: the two planes then form a pair, one
+symbol of the exponent and the mantissa's first bits, while the other bits are packed as they are.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import zstandard
+
+from dcz.codec import huffman, kernels
+from dcz.codec.entropy import cross_entropy_bits
+from dcz.codec.errors import CorruptError, corrupt
+from dcz.codec.frame import AnyArray
+from dcz.codec.huffman import Lengths
+from dcz.codec.segments import as_offsets, find_segments, identity, takes_bits
+from dcz.codec.varint import Cursor, encode_varint
+
+RAW, CONSTANT, HUFFMAN, ZSTANDARD, LOW_BITS, JOINED = range(6)
+
+ZSTANDARD_LEVEL = 3
+# Looks for matches alone and leaves all other bytes as they are.
+MATCHING_LEVEL = -10
+SAMPLE = 1 << 14
+# A plane is tried in full if its sample's matches leave less than so many eighths of it.
+REPEATED = 6
+# A plane that loses less than this share to a code stays raw, which is read in no time.
+WORTHWHILE = 256
+# Codes of pairs: tables of 2^12 entries still fit the nearest cache.
+PAIR_LIMIT = 12
+SEGMENT_OVERHEAD = 24
+
+Buffer = bytes | memoryview | AnyArray
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPlane:
+    """A plane's share of the payload.
+
+    Attributes
+    ----------
+    pieces : tuple of buffers
+        The payload's bytes, from the method on.
+    stream : str
+        What the symbols are: "" for a plane's bytes, else a suffix.
+    counts : int64[alphabet]
+        How often each symbol occurs.
+    """
+
+    pieces: tuple[Buffer, ...]
+    stream: str
+    counts: AnyArray
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return sum(len(piece) for piece in self.pieces)
+
+
+# ---- encoding ----
+
+
+class _Draft(NamedTuple):
+    """A method with its size in bytes: exact, or what it takes at most."""
+
+    method: int
+    size: int
+    data: Buffer
+    lengths: Lengths | None = None
+
+
+def encode_planes(planes: AnyArray, upper_bits: int) -> list[EncodedPlane]:
+    """Code the planes of one chunk.
+
+    Parameters
+    ----------
+    planes : uint8[itemsize, n]
+        Least significant bytes first.
+    upper_bits : int
+        How many of the last plane but one's upper bits may be coded with the last; 0 for none.
+    """
+    pairs = None
+    if upper_bits:
+        pairs = kernels.count_pairs(planes[-2], planes[-1], 8 - upper_bits)
+    counts = [kernels.count_bytes(plane) for plane in planes[: -1 if upper_bits else None]]
+    if pairs is not None:
+        counts.append(pairs.reshape(256, -1).sum(axis=1))
+    drafts = [_draft(plane, count) for plane, count in zip(planes, counts, strict=True)]
+    pair = None
+    if pairs is not None and _may_pair(drafts):
+        limit = drafts[-1].size + drafts[-2].size
+        pair = _encode_pair(planes[-2:], counts[-2], pairs, limit)
+    alone = len(planes) - 2 if pair else len(planes)
+    coded = [_write(planes[i], counts[i], drafts[i]) for i in range(alone)]
+    return coded + (pair or [])
+
+
+def _may_pair(drafts: list[_Draft]) -> bool:
+    return drafts[-1].method == HUFFMAN and drafts[-2].method in (RAW, HUFFMAN)
+
+
+def _draft(plane: AnyArray, counts: AnyArray) -> _Draft:
+    if np.count_nonzero(counts) == 1:
+        return _Draft(CONSTANT, 1, plane[:1])
+    best = _Draft(RAW, plane.size, plane)
+    if not _is_noise(counts, plane.size):
+        lengths = huffman.code_lengths(counts)
+        size = _coded_size(counts, lengths)
+        if size < plane.size - plane.size // WORTHWHILE:
+            best = _Draft(HUFFMAN, size, b"", lengths)
+    if _repeats(plane):
+        packed = _compress(plane)
+        if len(packed) < best.size:
+            best = _Draft(ZSTANDARD, len(packed), packed)
+    return best
+
+
+def _is_noise(counts: AnyArray, size: int) -> bool:
+    """Whether even the collision entropy, which is below Shannon's, is within 1/32 bit of 8."""
+    return 256 * 100 * int(np.sum(counts * counts)) <= 102 * size * size
+
+
+def _coded_size(counts: AnyArray, lengths: Lengths) -> int:
+    """Bytes of a table and of one segment, padding at its most."""
+    bits = cross_entropy_bits(counts, lengths)
+    return huffman.table_size(lengths) + bits // 8 + SEGMENT_OVERHEAD
+
+
+def _repeats(plane: AnyArray) -> bool:
+    """Whether a sample of the plane holds repetitions, or all of it may: it is small."""
+    if plane.size <= SAMPLE:
+        return True
+    half = SAMPLE // 2
+    middle = plane.size // 2
+    sample = np.concatenate([plane[:half], plane[middle : middle + half]])
+    return len(_compressors.matching.compress(sample.data)) < REPEATED * sample.size // 8
+
+
+class _Compressors(threading.local):
+    """Zstandard's working memory, for each thread."""
+
+    def __init__(self) -> None:
+        self.full = zstandard.ZstdCompressor(level=ZSTANDARD_LEVEL)
+        self.matching = zstandard.ZstdCompressor(level=MATCHING_LEVEL)
+
+
+_compressors = _Compressors()
+
+
+def _compress(plane: AnyArray) -> bytes:
+    return _compressors.full.compress(plane.data)
+
+
+def repetition(array: AnyArray) -> float:
+    """What zstandard leaves of the array's first bytes, as a share of them."""
+    sample = array.view(np.uint8)[:SAMPLE]
+    return len(_compress(sample)) / max(sample.size, 1)
+
+
+def _write(plane: AnyArray, counts: AnyArray, draft: _Draft) -> EncodedPlane:
+    method = bytes([draft.method])
+    if draft.method in (RAW, CONSTANT):
+        return EncodedPlane((method, draft.data), "", counts)
+    data: list[Buffer] = [draft.data]
+    if draft.lengths is not None:
+        data = _encode_huffman(plane, draft.lengths)
+    size = encode_varint(sum(map(len, data)))
+    return EncodedPlane((method, size, *data), "", counts)
+
+
+def _encode_huffman(symbols: AnyArray, lengths: Lengths) -> list[Buffer]:
+    data, _ = kernels.encode_segments(symbols, as_offsets((0, symbols.size)), lengths)
+    return [huffman.encode_table(lengths), data]
+
+
+def _encode_pair(
+    planes: AnyArray, low_counts: AnyArray, counts: AnyArray, limit: int
+) -> list[EncodedPlane] | None:
+    """The two planes as a pair, or None if that takes `limit` bytes or more."""
+    symbols_per_byte = counts.size // 256
+    low_bits = 9 - symbols_per_byte.bit_length()
+    used = np.flatnonzero(counts) // symbols_per_byte
+    base, end = int(used[0]), int(used[-1]) + 1
+    occurring = counts[base * symbols_per_byte : end * symbols_per_byte]
+    if occurring.size > huffman.MAX_ALPHABET:
+        return None
+    lengths = kernels.code_lengths(occurring, PAIR_LIMIT)
+    if _coded_size(occurring, lengths) + planes.shape[1] * low_bits // 8 >= limit:
+        return None
+    symbols = kernels.pair_symbols(planes[0], planes[1], low_bits, base)
+    data = _encode_huffman(symbols, lengths)
+    below = (bytes([LOW_BITS, low_bits]), kernels.pack_bits(planes[0], low_bits))
+    joined = (bytes([JOINED, base]), encode_varint(sum(map(len, data))), *data)
+    return [
+        EncodedPlane(below, f"-low-{low_bits}", low_counts.reshape(-1, 1 << low_bits).sum(axis=0)),
+        EncodedPlane(joined, f"-joined-{8 - low_bits}", counts),
+    ]
+
+
+# ---- decoding ----
+
+
+@dataclass(frozen=True, slots=True)
+class CodedPlane:
+    """A plane as the payload holds it.
+
+    Attributes
+    ----------
+    method : int
+    data : memoryview
+        What follows the method and its parameters.
+    symbols : int
+        Bytes of the plane.
+    size : int
+        Bytes of the payload.
+    parameter : int
+        The low bits, or the base; 0 for other methods.
+    """
+
+    method: int
+    data: memoryview
+    symbols: int
+    size: int
+    parameter: int = 0
+
+
+def read_planes(cursor: Cursor, count: int, symbols: int) -> list[CodedPlane]:
+    """Step over the planes of one chunk. Raises CorruptError."""
+    planes: list[CodedPlane] = []
+    for _ in range(count):
+        plane = _read_plane(cursor, symbols)
+        below = planes[-1].method if planes else RAW
+        if (plane.method == JOINED) != (below == LOW_BITS):
+            raise CorruptError("plane of low bits and joined plane do not follow each other")
+        planes.append(plane)
+    if planes[-1].method == LOW_BITS:
+        raise CorruptError("plane of low bits: no joined plane follows")
+    return planes
+
+
+def _read_plane(cursor: Cursor, symbols: int) -> CodedPlane:
+    start = cursor.position
+    method = cursor.byte("plane method")
+    parameter = 0
+    if method == RAW:
+        data = cursor.take(symbols, "plane")
+    elif method == CONSTANT:
+        data = cursor.take(1, "plane")
+    elif method in (HUFFMAN, ZSTANDARD):
+        data = cursor.take(cursor.varint("plane size", low=1, high=symbols), "plane")
+    elif method == LOW_BITS:
+        parameter = cursor.byte("plane's low bits")
+        data = _take_low_bits(cursor, symbols, parameter)
+    elif method == JOINED:
+        parameter = cursor.byte("plane's base")
+        data = cursor.take(cursor.varint("plane size", low=1, high=2 * symbols), "plane")
+    else:
+        raise CorruptError(f"plane method {method} is unknown")
+    return CodedPlane(method, data, symbols, cursor.position - start, parameter)
+
+
+def _take_low_bits(cursor: Cursor, symbols: int, bits: int) -> memoryview:
+    if not 1 <= bits <= 7:
+        raise CorruptError(f"plane's low bits: {bits} is outside 1 to 7")
+    data = cursor.take(-(-symbols * bits // 8), "plane")
+    used = symbols * bits % 8
+    if used and data[-1] >> used:
+        raise CorruptError("plane's low bits: padding is not zero")
+    return data
+
+
+def decode_planes(planes: list[CodedPlane]) -> list[Buffer]:
+    """The bytes of each plane of a chunk, or one byte that stands for all. Raises CorruptError."""
+    decoded: list[Buffer] = []
+    for number, plane in enumerate(planes):
+        if plane.method == LOW_BITS:
+            joined = planes[number + 1]
+            pairs = decode_symbols(joined, _pair_values(joined, plane.parameter))
+            decoded += kernels.split_pairs(pairs, plane.data, plane.parameter)
+        elif plane.method == HUFFMAN:
+            decoded.append(decode_symbols(plane, identity(256).astype(np.uint8)))
+        elif plane.method == ZSTANDARD:
+            decoded.append(_decode_zstandard(plane))
+        elif plane.method != JOINED:
+            decoded.append(plane.data)
+    return decoded
+
+
+def _pair_values(plane: CodedPlane, low_bits: int) -> AnyArray:
+    """For each symbol that the plane may have, its byte above the upper bits of the one below."""
+    symbols = np.arange(256 - plane.parameter << 8 - low_bits)
+    return (symbols + (plane.parameter << 8 - low_bits) << low_bits).astype(np.uint16)
+
+
+def decode_symbols(plane: CodedPlane, values: AnyArray) -> AnyArray:
+    """Decode a plane's table and segment through a list of values. Raises CorruptError."""
+    cursor = Cursor(plane.data)
+    lengths = huffman.decode_table(cursor, "plane")
+    if lengths.size > values.size:
+        raise CorruptError(f"plane alphabet: {lengths.size} symbols, at most {values.size} fit")
+    counts = as_offsets((plane.symbols,))
+    offsets = find_segments(cursor, counts, [takes_bits(lengths)], "plane")[:1]
+    cursor.finish("plane")
+    out = np.empty(plane.symbols, values.dtype)
+    with corrupt("plane"):
+        kernels.decode_dense(plane.data, offsets, counts, lengths, values, out)
+    return out
+
+
+def _decode_zstandard(plane: CodedPlane) -> bytes:
+    try:
+        if zstandard.frame_content_size(plane.data) != plane.symbols:
+            raise CorruptError(f"plane: zstandard frame is not of {plane.symbols} bytes")
+        return zstandard.ZstdDecompressor().decompress(
+            plane.data,
+            max_output_size=plane.symbols,
+            read_across_frames=False,
+            allow_extra_data=False,
+        )
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"plane: zstandard: {error}") from None
+
+
+def count_planes(planes: list[CodedPlane]) -> list[EncodedPlane]:
+    """The planes with their symbols counted, as `encode_planes` gives them."""
+    counted = []
+    decoded = [np.frombuffer(plane, np.uint8) for plane in decode_planes(planes)]
+    for number, plane in enumerate(planes):
+        symbols: AnyArray = np.broadcast_to(decoded[number], plane.symbols)
+        stream, alphabet = "", 256
+        if plane.method == LOW_BITS:
+            stream, alphabet = f"-low-{plane.parameter}", 1 << plane.parameter
+            symbols = symbols & np.uint8(alphabet - 1)
+        elif plane.method == JOINED:
+            low_bits = planes[number - 1].parameter
+            stream, alphabet = f"-joined-{8 - low_bits}", 256 << 8 - low_bits
+            symbols = kernels.pair_symbols(decoded[number - 1], symbols, low_bits, 0)
+        counts = kernels.count_symbols(symbols, alphabet)
+        counted.append(EncodedPlane((bytes(plane.size),), stream, counts))
+    return counted

@@ -1,0 +1,157 @@
+"""Runs and their classes: which rows of a tensor share a code table.
+
+The rows of a weight matrix differ in scale, and one code for all of them costs bits. The classes
+are found as in k-means, with code lengths for distances: each row joins the class whose code makes
+it shortest, each class takes the code that suits its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec import kernels
+from dcz.codec.entropy import log2
+from dcz.codec.frame import AnyArray
+
+BLOCK = 2**18
+MIN_LENGTH = 8
+MAX_CLASSES = kernels.CLASS_LIMIT
+CANDIDATES = (2, 5)
+STEPS = 6
+# Classes are told apart by counts of 64 symbols at most; finer ones would add little.
+COARSE_BITS = 6
+# Rows that are decoded class by class are copied once more, which takes about half the time again:
+# classes must save one part in so many.
+CLASS_PRICE = 300
+FEWEST_ELEMENTS = 4096
+RATE_UNIT = 256
+# Rough size of a class beside its symbols, in bits: per table, and per segment.
+TABLE_BITS = 150
+SEGMENT_BITS = 160
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How a tensor is cut into runs, and their classes.
+
+    Attributes
+    ----------
+    length : int
+        Elements of a run, 8 to 2**18; the last run of the tensor may be shorter.
+    classes : uint8[runs]
+        The class of each run; all classes from 0 to the greatest are used.
+    """
+
+    length: int
+    classes: npt.NDArray[np.uint8]
+
+    @property
+    def count(self) -> int:
+        """Number of classes."""
+        return int(self.classes.max()) + 1
+
+    @property
+    def runs_in_block(self) -> int:
+        """Runs that are coded together."""
+        return BLOCK // self.length
+
+    @property
+    def groups(self) -> npt.NDArray[np.uint32]:
+        """The classes as the kernels take them."""
+        return self.classes.astype(np.uint32)
+
+
+def one_class(numel: int) -> Runs:
+    """Runs as long as a block, all in one class."""
+    return Runs(BLOCK, np.zeros(-(-numel // BLOCK), np.uint8))
+
+
+def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
+    """The rows of a tensor in classes that make its symbols short, or all of it in one class.
+
+    A row is all that has one first index.
+
+    Parameters
+    ----------
+    symbols : uint8[numel] or uint16[numel]
+        Neighbouring values stand for neighbouring weights.
+    alphabet : int
+        Number of different symbols.
+    shape : tuple of int
+        Of the tensor.
+    """
+    length = symbols.size // shape[0] if len(shape) > 1 else 0
+    if symbols.size < FEWEST_ELEMENTS or shape[0] < 2 or not MIN_LENGTH <= length <= BLOCK:
+        return one_class(symbols.size)
+    shift = max((alphabet - 1).bit_length() - COARSE_BITS, 0)
+    coarse: AnyArray = symbols >> shift if shift else symbols
+    rows = np.arange(shape[0], dtype=np.uint32)
+    counts = kernels.count_runs(coarse, length, rows, rows.size, (alphabet - 1 >> shift) + 1)
+    blocks = -(-symbols.size // BLOCK)
+    least = _coded_bits(np.sum(counts, axis=0)[None, :], blocks)
+    least -= least // CLASS_PRICE
+    best = one_class(symbols.size)
+    for classes in CANDIDATES:
+        found, sums = _classify(counts, min(classes, rows.size))
+        bits = _coded_bits(sums, blocks) + _coded_bits(np.bincount(found)[None, :], 1)
+        if bits < least and len(sums) > 1:
+            best, least = Runs(length, found), bits
+    return best
+
+
+def _classify(counts: Counts, classes: int) -> tuple[npt.NDArray[np.uint8], Counts]:
+    """Put runs, given by their symbols' counts, into at most so many classes; the counts of each.
+
+    The first classes are of equal size, by what the runs cost under one code for all.
+    """
+    cost = counts @ _rates(np.sum(counts, axis=0)[None, :])[0]
+    order = np.argsort(cost, kind="stable")
+    starts = np.arange(classes) * len(counts) // classes
+    sums = np.add.reduceat(counts[order], starts, axis=0)
+    for _ in range(STEPS):
+        found, sums = kernels.nearest_classes(counts, _rates(sums))
+    used = np.any(sums > 0, axis=1)
+    return (np.cumsum(used) - 1).astype(np.uint8)[found], sums[used]
+
+
+def _rates(counts: Counts) -> Counts:
+    """Bits of each symbol in each class, in units of 1/256; integers, so that sums are exact."""
+    smooth = 16 * counts + 1
+    rates = log2(np.sum(smooth, axis=1, keepdims=True)) - log2(smooth)
+    return np.rint(RATE_UNIT * rates).astype(np.int64)
+
+
+def _coded_bits(counts: Counts, blocks: int) -> int:
+    """About what symbols take with a code for each row of counts."""
+    overhead = len(counts) * (TABLE_BITS + SEGMENT_BITS * blocks)
+    return int(np.sum(counts * _rates(counts))) // RATE_UNIT + overhead
+
+
+def segment_sizes(runs: Runs, numel: int) -> Counts:
+    """How many elements each class has in each block: int64[blocks, classes]."""
+    starts = range(0, runs.classes.size, runs.runs_in_block)
+    blocks = [runs.classes[start : start + runs.runs_in_block] for start in starts]
+    sizes = runs.length * np.array([np.bincount(own, minlength=runs.count) for own in blocks])
+    sizes[-1, runs.classes[-1]] -= -numel % runs.length
+    return np.asarray(sizes, np.int64)
+
+
+def by_class(indices: AnyArray, runs: Runs) -> list[list[AnyArray]]:
+    """The indices of every class in every block: result[block][class]."""
+    found = []
+    for block, sizes in enumerate(segment_sizes(runs, indices.size)):
+        first = block * runs.runs_in_block
+        classes = runs.classes[first : first + runs.runs_in_block]
+        part = indices[first * runs.length :][: classes.size * runs.length]
+        if runs.count == 1:
+            found.append([part])
+            continue
+        rows = np.resize(part, classes.size * runs.length).reshape(-1, runs.length)
+        own = [rows[classes == k].reshape(-1)[:size] for k, size in enumerate(sizes.tolist())]
+        found.append(own)
+    return found

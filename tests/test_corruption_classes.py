@@ -1,0 +1,134 @@
+"""Payloads of classes that are not as FORMAT.md says: refused, or decoded to what was declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from dcz.codec import classes, grid, kernels, runs
+from dcz.codec.errors import CorruptError, TruncatedError
+from dcz.codec.frame import Member
+
+STEP = 1 if kernels.BACKEND == "c" else 7
+FLOATS = np.dtype(np.float32)
+BYTES = np.dtype(np.uint8)
+VALUES = b"\x00\x02\x05\x07"  # two levels, 5 and 7
+ONE_CLASS = VALUES + b"\x01"
+TWO_CODES = b"\x02\x00"  # alphabet 2, both of length 1
+
+
+def decode(payload: bytes, numel: int, dtype: np.dtype[Any] = BYTES) -> npt.NDArray[Any]:
+    decoder = classes.Decoder(memoryview(payload), [Member(dtype, numel)])
+    out = np.empty(numel, dtype)
+    decoder.decode(0, numel, out)
+    decoder.describe()
+    return out
+
+
+def small_payloads() -> list[tuple[bytes, Member]]:
+    rng = np.random.default_rng(1)
+    values = rng.laplace(size=(12, 33)).astype(np.float32) * np.repeat([0.1, 2], 6)[:, None]
+    shared = grid.quantize(values.reshape(-1), values.shape, 0.5)
+    split = runs.Runs(33, np.repeat([0, 1], 6).astype(np.uint8))
+    return [
+        (classes.draft(shared, values.shape).encode().payload, shared.member),
+        (classes.draft_runs(shared, split).encode().payload, shared.member),
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_flipped_bit_is_refused_or_harmless(number: int) -> None:
+    payload, member = small_payloads()[number]
+    good = decode(payload, member.numel, member.dtype)
+    assert good.size == member.numel
+    for at in range(0, len(payload), STEP):
+        for bit in range(8):
+            flipped = payload[:at] + bytes([payload[at] ^ 1 << bit]) + payload[at + 1 :]
+            try:
+                out = decode(flipped, member.numel, member.dtype)
+            except CorruptError:
+                continue
+            assert out.size == member.numel
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_prefix_is_refused(number: int) -> None:
+    payload, member = small_payloads()[number]
+    for size in range(len(payload)):
+        with pytest.raises(CorruptError):
+            decode(payload[:size], member.numel, member.dtype)
+    with pytest.raises(CorruptError, match="too many"):
+        decode(payload + b"\0", member.numel, member.dtype)
+
+
+def test_the_smallest_payload_decodes() -> None:
+    payload = ONE_CLASS + b"\x00\x00\x02" + TWO_CODES + b"\x01\x06"
+    assert decode(payload, 4).tolist() == [5, 7, 7, 5]
+
+
+@pytest.mark.parametrize(
+    ("payload", "cause"),
+    [
+        (b"\x02", "codebook kind"),
+        (b"\x00\x00", "codebook levels"),
+        (b"\x01\x00\x00\x80\x3f\x00\x01\x00", "grid of uint8"),
+        (VALUES + b"\x00", "classes"),
+        (VALUES + b"\x11", "classes"),
+        (VALUES + b"\x02\x07", "run length"),
+        (VALUES + b"\x02\x20\x01", "class alphabet"),
+        (VALUES + b"\x02\x20" + TWO_CODES + b"\x01\x00", "one has no run"),
+        (ONE_CLASS + b"\x04", "table flags"),
+        (ONE_CLASS + b"\x00\x02", "first index"),
+        (ONE_CLASS + b"\x00\x01\x02", "span"),
+        (ONE_CLASS + b"\x02\x00\x02\x00", "indices in use"),
+        (ONE_CLASS + b"\x02\x00\x02\x05", "indices in use"),
+        (ONE_CLASS + b"\x01\x00\x02\x00", "pairs in use"),
+        (ONE_CLASS + b"\x01\x00\x02\x10", "pairs in use"),
+        (ONE_CLASS + b"\x01\x00\x02\x03\x01", "index alphabet"),
+        (ONE_CLASS + b"\x00\x00\x02\x01", "index alphabet"),
+    ],
+)
+def test_fields_outside_their_range_are_refused(payload: bytes, cause: str) -> None:
+    with pytest.raises(CorruptError, match=cause):
+        decode(payload + bytes(9), 64)
+
+
+@pytest.mark.parametrize("step", ["00000000", "000080bf", "0000807f", "0000c07f"])
+def test_steps_must_be_positive_and_finite(step: str) -> None:
+    payload = b"\x01" + bytes.fromhex(step) + b"\x00\x01\x00\x01\x00\x00\x01\x01"
+    with pytest.raises(CorruptError, match="grid step"):
+        decode(payload, 4, FLOATS)
+
+
+@pytest.mark.parametrize(
+    ("rest", "cause"),
+    [(b"\x81\x80\x08\x01\x00", "lowest"), (b"\x00\x00", "levels"), (b"\x00\x01\x02", "odd")],
+)
+def test_grids_outside_their_range_are_refused(rest: bytes, cause: str) -> None:
+    with pytest.raises(CorruptError, match=cause):
+        decode(b"\x01\x00\x00\x80\x3f" + rest + bytes(9), 4, FLOATS)
+
+
+def test_pairs_of_wide_elements_and_of_many_are_refused() -> None:
+    wide = b"\x00\x02" + bytes(16) + b"\x01\x01\x00\x02"
+    with pytest.raises(CorruptError, match="pairs of 2 values of 8 bytes"):
+        decode(wide + bytes(9), 4, np.dtype(np.float64))
+    many = b"\x00\x81\x01" + bytes(129) + b"\x01\x01\x00\x81\x01"
+    with pytest.raises(CorruptError, match="pairs of 129 values"):
+        decode(many + bytes(3000), 4)
+
+
+def test_several_members_or_none_are_refused() -> None:
+    payload = memoryview(ONE_CLASS + b"\x00\x00\x02" + TWO_CODES + b"\x01\x06")
+    for members in ([Member(BYTES, 2), Member(BYTES, 2)], [Member(BYTES, 0)]):
+        with pytest.raises(CorruptError, match="one tensor"):
+            classes.Decoder(payload, members)
+
+
+def test_a_cut_segment_is_refused_before_decoding() -> None:
+    payload = ONE_CLASS + b"\x00\x00\x02" + TWO_CODES + b"\x02\x06"
+    with pytest.raises(TruncatedError):
+        classes.Decoder(memoryview(payload), [Member(BYTES, 4)])
