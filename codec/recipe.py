@@ -155,6 +155,11 @@ class Recipe(Settings):
         """`max_error`, or its default."""
         return DEFAULT_MAX_ERROR if self.max_error is None else self.max_error
 
+    @property
+    def main_quantizer(self) -> str:
+        """The quantizer of tensors that no rule gives another."""
+        return self.quantizer or PRESETS[self.preset or DEFAULT_PRESET]
+
     def coder_for(self, settings: Settings) -> str:
         """The entropy coder of a tensor."""
         return self.coder or QUANTIZERS[settings.quantizer or DEFAULT_QUANTIZER]
@@ -172,7 +177,7 @@ class Recipe(Settings):
 
     def _own_settings(self) -> dict[str, Any]:
         merged = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
-        merged["quantizer"] = self.quantizer or PRESETS[self.preset or DEFAULT_PRESET]
+        merged["quantizer"] = self.main_quantizer
         return merged
 
     def rules_for(self, name: str) -> list[Rule]:

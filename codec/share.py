@@ -30,6 +30,8 @@ LLOYD_STEPS = 60
 MORE_LLOYD_STEPS = 240
 MAX_REDUNDANCY = 0.0135
 COMPARED_LEVELS = 16
+# Bits a weight that indices may cost more for a code within `MAX_REDUNDANCY` of its entropy.
+WORTH_OF_WHOLE_BITS = 0.25
 TINY = 1e-30
 # Weights as small as 1e-140 or as great as 1e140 have squares that float64 cannot sum up.
 LEAST_ENERGY, GREATEST_ENERGY = 1e-280, 1e280
@@ -99,7 +101,8 @@ def best_centroids(shape: Histogram, levels: int) -> Centroids:
     their indices nearly equally frequent. A bit more a weight buys a quarter of the error, and by
     that price the linear start won on every tensor measured with more than 16 levels, so that
     there the search for the optimum is spared. A linear start whose indices are so unequal that
-    whole bits do not suit them is carried on, or given up for one that follows the density.
+    whole bits do not suit them is carried on, or given up for one that follows the density,
+    unless that costs too much: on heavy tails it can take twice the bits.
     """
     linear = linear_centroids(shape, levels)
     if levels <= COMPARED_LEVELS:
@@ -109,7 +112,9 @@ def best_centroids(shape: Histogram, levels: int) -> Centroids:
     further = kernels.lloyd(shape.counts, shape.sums, linear, MORE_LLOYD_STEPS)
     if _redundancy(shape, further) <= MAX_REDUNDANCY:
         return further
-    return density_centroids(shape, levels)
+    density = density_centroids(shape, levels)
+    dearer = _price(shape, density) - _price(shape, further)
+    return density if dearer <= WORTH_OF_WHOLE_BITS else further
 
 
 def _price(shape: Histogram, centroids: Centroids) -> float:

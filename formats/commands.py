@@ -17,6 +17,7 @@ from dcz.formats.terminal import Progress, input_path, output_path, printable
 
 if TYPE_CHECKING:
     from dcz.codec.recipe import Recipe
+    from dcz.codec.report import Report
 
 DONE, DIFFERENT = range(2)
 LARGE_ERROR = 0.05
@@ -55,25 +56,35 @@ def pack(options: argparse.Namespace) -> int:
         _print_json(report.to_dict(), out)
         return DONE
     tables.show(tables.report_view(report), out)
-    print(_advice(recipe, report.relative_error), file=out)
+    print(_advice(recipe, report), file=out)
     if _pack_dest(options) != "-":
         print(f"wrote {printable(_pack_dest(options))}", file=out)
     return DONE
 
 
-def _advice(recipe: Recipe, error: float) -> str:
+def _advice(recipe: Recipe, report: Report) -> str:
     """What was done, and what goes further."""
+    lines = []
     pruned = recipe.sparsity is not None or recipe.threshold is not None
-    lines = [] if pruned else ["Nothing was pruned but exact zeros."]
-    if recipe.level_count is None and recipe.quantizer != "lossless":
-        bound = f"{recipe.error_bound:g}" + (", pruning not counted" if pruned else "")
-        lines.append(f"Shared values were chosen for a relative squared error of at most {bound}.")
+    if not pruned and recipe.main_quantizer == "kmeans":
+        lines.append("Nothing was pruned but exact zeros.")
+    if report.slope is not None:
+        aim = _aim(recipe) + (", pruning not counted" if pruned else "")
+        lines.append(f"All tensors were cut at one slope, {report.slope:.3g} a bit, for {aim}.")
         lines.append(
-            "Go further with --bits 5, --sparsity 0.9, --max-error 1e-2, or --recipe FILE."
+            "Go further with --preset balanced, --max-error 1e-2, --bits 5 or --sparsity 0.9."
         )
-    if error > LARGE_ERROR:
+    if report.relative_error > LARGE_ERROR:
         lines.append("An error this large needs retraining: check the model before you ship it.")
     return "\n".join(lines)
+
+
+def _aim(recipe: Recipe) -> str:
+    if recipe.target_size is not None:
+        return f"a file of at most {recipe.target_size:,} bytes"
+    if recipe.target_ratio is not None:
+        return f"a ratio of at least {recipe.target_ratio:g}"
+    return f"a relative squared error of at most {recipe.error_bound:g}"
 
 
 def _pack_dest(options: argparse.Namespace) -> str:
