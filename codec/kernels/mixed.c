@@ -8,6 +8,8 @@
 #define COUNT_LIMIT 1020
 #define INITIAL_WEIGHT 1966
 #define LARGEST 32767
+#define LARGEST_BASE 8388608
+#define MOST_RAW_BITS 16
 
 /* ---- tables ---- */
 
@@ -232,7 +234,8 @@ static inline int64_t dot(const int32_t *weights, const int32_t *values, int cou
 static inline void look(const dcz_mixed *m, const place *s, outlook *o)
 {
     uint64_t row = s->row_mean + 8, column = s->column->mean + 8;
-    o->base = (uint32_t)(row * column / (m->global + 8)) + 16;
+    uint64_t product = row * column / (m->global + 8);
+    o->base = (uint32_t)(product < LARGEST_BASE ? product : LARGEST_BASE) + 16;
     o->reciprocal = (uint32_t)(((uint64_t)1 << 32) / o->base);
     for (int i = 0; i < 9; i++) {
         int32_t x = s->at[-(ptrdiff_t)s->offsets[i]];
@@ -252,6 +255,8 @@ static inline void look(const dcz_mixed *m, const place *s, outlook *o)
     o->value = dot(m->signed_weights, o->values, DCZ_MIXED_SIGNED);
     if (o->scale < 410) o->scale = 410;
     if (o->scale > 65536) o->scale = 65536;
+    if (o->value > 65536) o->value = 65536;
+    if (o->value < -65536) o->value = -65536;
 }
 
 /* The contexts' first slots, each behind the one before. */
@@ -374,7 +379,7 @@ static inline uint32_t code_magnitude(dcz_mixed *m, coder *c, const context *x, 
         if (!code_bit(m, c, x, bin, size > low, decoding)) return low;
     for (bits = 1;; bin++) {
         if (bin > 8 && (bin & 1) == 0) bits++;
-        if (bits == 29) break;
+        if (bits == MOST_RAW_BITS) break;
         if (!code_bit(m, c, x, least(bin, 15), size >= low + ((uint32_t)1 << bits), decoding)) break;
         low += (uint32_t)1 << bits;
     }
@@ -400,13 +405,14 @@ static inline int32_t code_level(dcz_mixed *m, coder *c, const place *s, const o
     return negative ? -(int32_t)size : (int32_t)size;
 }
 
-/* ---- tensors ---- */
+/* ---- chunks ---- */
 
-static void start_tensor(place *s, const dcz_geometry *g, int16_t *history, dcz_column *columns)
+static void start_chunk(place *s, const dcz_chunk *g, int16_t *history, dcz_column *columns)
 {
     size_t kernel = g->kernel, row = g->row;
     size_t offsets[9] = {1, kernel > 1 ? kernel : 3, row, row - 1, row + 1, 2 * row, 2,
-                         g->width < kernel && g->width > 1 ? g->width : 4, kernel > 1 ? kernel - 1 : row + 2};
+                         g->width < kernel && g->width > 1 ? g->width : 4,
+                         kernel > 1 ? kernel - 1 : row + 2};
     size_t before = 2 * row + DCZ_MIXED_MARGIN / 2;
     memset(s, 0, sizeof *s);
     memcpy(s->offsets, offsets, sizeof offsets);
@@ -426,12 +432,31 @@ static inline int32_t position_of(int32_t level, uint32_t state)
     return 2 * level - (level > 0 ? low : level < 0 ? -low : 0);
 }
 
-static inline void code_tensor(dcz_mixed *m, coder *c, const dcz_geometry *g, dcz_trellis trellis,
-                               place *s, dcz_column *columns, const int32_t *levels, int32_t *positions,
-                               int decoding)
+static inline int32_t level_of(int32_t position, uint32_t state)
+{
+    int32_t low = (int32_t)(state & 1);
+    return position < 0 ? -((low - position) >> 1) : (position + low) >> 1;
+}
+
+int dcz_mixed_codable(dcz_trellis trellis, const int32_t *positions, size_t numel)
 {
     uint32_t state = 0;
-    size_t column = 0, in_kernel = 0;
+    for (size_t i = 0; i < numel; i++) {
+        int32_t level, position = positions[i];
+        if (position > DCZ_MIXED_POSITION_LIMIT || position < -DCZ_MIXED_POSITION_LIMIT) return 0;
+        level = level_of(position, state);
+        if (position_of(level, state) != position) return 0;
+        state = next_state(trellis, state, level);
+    }
+    return 1;
+}
+
+static inline void code_chunk(dcz_mixed *m, coder *c, const dcz_chunk *g, dcz_trellis trellis,
+                              place *s, dcz_column *columns, const int32_t *given,
+                              int32_t *positions, int decoding)
+{
+    uint32_t state = 0;
+    size_t column = g->start % g->row, in_kernel = column % g->kernel;
     for (size_t i = 0; i < g->numel; i++) {
         outlook o;
         int32_t level;
@@ -443,7 +468,8 @@ static inline void code_tensor(dcz_mixed *m, coder *c, const dcz_geometry *g, dc
         s->column = columns + column;
         s->kernel_position = least((uint32_t)in_kernel, 48);
         look(m, s, &o);
-        level = code_level(m, c, s, &o, state & 1, decoding ? 0 : levels[i], decoding);
+        level = code_level(m, c, s, &o, state & 1, decoding ? 0 : level_of(given[i], state),
+                           decoding);
         learn(m, s, &o, position_of(level, state));
         if (decoding) positions[i] = position_of(level, state);
         state = next_state(trellis, state, level);
@@ -457,7 +483,7 @@ static size_t finish(coder *c)
 {
     uint64_t last = c->low + c->range - 1;
     for (uint32_t bits = 32; bits > 0; bits -= 8) {
-        uint64_t rounded = last >> (bits - 1) >> 1 << (bits - 1) << 1;
+        uint64_t rounded = last >> bits << bits;
         if (rounded < c->low) continue;
         c->low = rounded;
         break;
@@ -470,34 +496,28 @@ static size_t finish(coder *c)
     return c->position;
 }
 
-size_t dcz_mixed_encode(dcz_mixed *model, const dcz_geometry *tensors, size_t count,
-                        dcz_trellis trellis, int16_t *history, dcz_column *columns,
-                        const int32_t *levels, uint8_t *out, size_t capacity)
+size_t dcz_mixed_encode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
+                        int16_t *history, dcz_column *columns, const int32_t *positions,
+                        uint8_t *out, size_t capacity)
 {
     coder c = {0, 0xffffffff, 0, NULL, out, 0, capacity};
+    place s;
     reset(model);
-    for (size_t i = 0; i < count; i++) {
-        place s;
-        start_tensor(&s, &tensors[i], history, columns);
-        code_tensor(model, &c, &tensors[i], trellis, &s, columns, levels, NULL, 0);
-        levels += tensors[i].numel;
-    }
+    start_chunk(&s, chunk, history, columns);
+    code_chunk(model, &c, chunk, trellis, &s, columns, positions, NULL, 0);
     return finish(&c);
 }
 
-int dcz_mixed_decode(dcz_mixed *model, const dcz_geometry *tensors, size_t count,
-                     dcz_trellis trellis, int16_t *history, dcz_column *columns,
-                     const uint8_t *data, size_t size, int32_t *positions)
+int dcz_mixed_decode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
+                     int16_t *history, dcz_column *columns, const uint8_t *data, size_t size,
+                     int32_t *positions)
 {
     coder c = {0, 0xffffffff, 0, data, NULL, 0, size};
+    place s;
     reset(model);
+    start_chunk(&s, chunk, history, columns);
     for (int i = 0; i < 4; i++, c.position++)
         c.code = c.code << 8 | (c.position < size ? data[c.position] : 0u);
-    for (size_t i = 0; i < count; i++) {
-        place s;
-        start_tensor(&s, &tensors[i], history, columns);
-        code_tensor(model, &c, &tensors[i], trellis, &s, columns, NULL, positions, 1);
-        positions += tensors[i].numel;
-    }
-    return c.position >= size && c.position <= size + 4;
+    code_chunk(model, &c, chunk, trellis, &s, columns, NULL, positions, 1);
+    return c.position >= size;
 }

@@ -15,13 +15,14 @@
 #define DCZ_MIXED_SCALES 14
 #define DCZ_MIXED_SIGNED 12
 #define DCZ_MIXED_RECIPROCALS 1024
-#define DCZ_MIXED_LEVEL_LIMIT 0x3fffffff
+#define DCZ_MIXED_POSITION_LIMIT 131072
+#define DCZ_MIXED_ROW_LIMIT 262144
 
-/* The geometry of one tensor: rows of `row` elements, in each of which kernels of `kernel`
- * elements follow one another, in lines of `width`. */
+/* A chunk of a tensor: `numel` elements from element `start` on. The tensor's rows have `row`
+ * elements each, in which kernels of `kernel` elements follow one another, in lines of `width`. */
 typedef struct {
-    size_t numel, row, kernel, width;
-} dcz_geometry;
+    size_t start, numel, row, kernel, width;
+} dcz_chunk;
 
 /* What a column has shown so far. */
 typedef struct {
@@ -31,7 +32,7 @@ typedef struct {
     uint16_t alive;  /* whether any was not zero */
 } dcz_column;
 
-/* A trellis of `states` (a power of two, or 1): next = state >> 1 ^ odd * parity ^ low * (state & 1). */
+/* A trellis: next state = state >> 1 ^ (odd if the level is) ^ (low if the state is odd). */
 typedef struct {
     uint32_t odd, low;
 } dcz_trellis;
@@ -51,18 +52,23 @@ typedef struct {
     uint32_t global;
 } dcz_mixed;
 
-/* Codes the levels of tensors that lie end to end. `history` holds the greatest of
- * numel + 2 * min(row, numel) + DCZ_MIXED_MARGIN over the tensors, `columns` the longest row.
- * Returns the bytes the code takes; those beyond `capacity` are not written. */
+/* Elements of the history beside those of the chunk and two rows. */
 #define DCZ_MIXED_MARGIN 128
-size_t dcz_mixed_encode(dcz_mixed *model, const dcz_geometry *tensors, size_t count,
-                        dcz_trellis trellis, int16_t *history, dcz_column *columns,
-                        const int32_t *levels, uint8_t *out, size_t capacity);
 
-/* Decodes them again, as positions on the grid of half steps. Returns 0 if the bytes are not
- * what an encoder writes. */
-int dcz_mixed_decode(dcz_mixed *model, const dcz_geometry *tensors, size_t count,
-                     dcz_trellis trellis, int16_t *history, dcz_column *columns,
-                     const uint8_t *data, size_t size, int32_t *positions);
+/* Whether positions on the grid of half steps are those of levels along the trellis, and not over
+ * the limit. */
+int dcz_mixed_codable(dcz_trellis trellis, const int32_t *positions, size_t numel);
+
+/* Codes the positions of a chunk. `history` has room for numel + 2 * row + DCZ_MIXED_MARGIN,
+ * `columns` for a row. Returns the bytes that the code takes; those beyond `capacity` are not
+ * written. */
+size_t dcz_mixed_encode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
+                        int16_t *history, dcz_column *columns, const int32_t *positions,
+                        uint8_t *out, size_t capacity);
+
+/* Decodes them again. Returns 0 if bytes are left over. */
+int dcz_mixed_decode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
+                     int16_t *history, dcz_column *columns, const uint8_t *data, size_t size,
+                     int32_t *positions);
 
 #endif
