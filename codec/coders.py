@@ -20,6 +20,7 @@ from dcz.codec.frame import (
     is_floating,
     patterns,
 )
+from dcz.codec.trellis import TrellisTensor
 
 PADDING = 64
 # Where a few bytes of a frame's head may decide, all that can code a tensor is tried.
@@ -98,8 +99,16 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...], coder: str = "auto") ->
     if coder not in ("huffman", "auto", "mixed"):
         raise ValueError(f"coder {coder!r} is none of 'huffman', 'auto' and 'mixed'")
     if coder == "mixed" and mixed.codable(tensor):
-        return mixed.encode(tensor, shape)
-    if coder != "auto" or not classes.codable(tensor):
+        frame = mixed.encode(tensor, shape)
+        if isinstance(tensor, TrellisTensor):
+            return frame
+        return smallest([frame, _encode_by_tables(tensor, shape)])
+    return encode_shared([tensor]) if coder == "huffman" else _encode_by_tables(tensor, shape)
+
+
+def _encode_by_tables(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
+    """The smallest of what static codes give: by classes, by gaps and dense."""
+    if not classes.codable(tensor):
         return encode_shared([tensor])
     frames = [classes.draft(tensor, shape).encode()]
     by_gaps = _zero_first(tensor)

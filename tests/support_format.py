@@ -621,6 +621,16 @@ def clamp(x: int, most: int) -> int:
     return min(max(x, -most), most)
 
 
+def short(x: int) -> int:
+    return min(max(x, -32768), 32767)
+
+
+def shares(y: int) -> tuple[int, int]:
+    t = y.bit_length() - 1
+    f = (y << (8 - t) if t < 8 else y >> (t - 8)) % 256
+    return 16777215 // (256 + f), 16 + t
+
+
 def wrap(x: int, bits: int) -> int:
     return (x + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
 
@@ -655,7 +665,7 @@ def logistic() -> tuple[dict[int, int], list[int]]:
 
 SQUASH, STRETCH = logistic()
 TRELLISES = {0: (0, 0), 2: (2, 2), 3: (2, 5), 4: (2, 9), 5: (4, 18), 6: (10, 33)}
-SCALE_WEIGHTS = [0, 0, 39322, 2621, 2621, 3932, 1311, 1311, 2621, 1311, 1311, 1311, 7864, 0]
+SCALE_WEIGHTS = [2621, 2621, 3932, 1311, 1311, 2621, 1311, 1311, 1311, 0, 0, 39322, 7864, 0]
 
 
 class RangeDecoder:
@@ -699,14 +709,15 @@ class Mixture:
         self, data: bytes, row: int, kernel: int, width: int, first: int, kind: int
     ) -> None:
         self.coder = RangeDecoder(data)
-        self.row, self.kernel, self.first = row, kernel, first
+        self.row, self.first = row, first
         self.trellis = TRELLISES[kind]
         alone = kernel == 1
         self.back = [1, 3 if alone else kernel, row, row - 1, row + 1, 2 * row, 2]
         self.back.append(4 if width in (1, kernel) else width)
         self.back.append(row + 2 if alone else kernel - 1)
-        self.counters: dict[tuple[int, int], tuple[int, int]] = {}
-        self.sets: dict[tuple[int, int], tuple[list[int], int]] = {}
+        self.counters: dict[tuple[int, ...], tuple[int, int]] = {}
+        self.sets: dict[int, tuple[list[int], int]] = {}
+        self.signs = self.gain = self.probability = 0
         self.scale_weights, self.value_weights = list(SCALE_WEIGHTS), [0] * 12
         self.history: list[int] = []
         self.columns: dict[int, Seen] = {}
@@ -723,7 +734,7 @@ class Mixture:
                 self.own_row.count = self.own_row.alive = 0
             column = self.columns.setdefault(i % self.row, Seen())
             self._look(column)
-            level = self._level(column, i % self.row % self.kernel, s % 2)
+            level = self._level(column, s % 2)
             position = 2 * level
             if s % 2 and level:
                 position -= 1 if level > 0 else -1
@@ -738,23 +749,32 @@ class Mixture:
         return self.history[-distance] if 0 < distance <= len(self.history) else 0
 
     def _rel(self, x: int) -> int:
-        size = min(abs(x) * (2**32 // self.base) >> 20, 24576)
+        r, shift = shares(self.base)
+        size = min(abs(x) * r >> (shift - 12), 24576)
         return -size if x < 0 else size
 
     def _look(self, column: Seen) -> None:
-        product = (self.own_row.mean + 8) * (column.mean + 8)
-        self.base = min(product // (self.overall + 8), 2**23) + 16
+        r, shift = shares(self.overall + 8)
+        product = (self.own_row.mean + 8) * (column.mean + 8) * r >> shift
+        self.base = min(product, 2**23) + 16
         self.n = [self._ago(distance) for distance in self.back]
         near = [self._rel(256 * n) for n in self.n]
-        self.scales = [self._rel(self.own_row.mean), self._rel(column.mean), 4096]
-        self.scales += [abs(x) for x in near] + [self._rel(self.recent), self._rel(self.overall)]
+        self.scales = [abs(x) for x in near]
+        self.scales += [self._rel(self.own_row.mean), self._rel(column.mean), 4096]
+        self.scales += [self._rel(self.recent), self._rel(self.overall)]
         c = self._ago(self.back[1] + self.back[2])
         drifts = [self._rel(self.own_row.drift), self._rel(column.drift), self._rel(256 * c)]
         self.values = near + drifts
-        pairs = zip(self.scales, self.scale_weights, strict=True)
-        self.scale = min(max(sum(x * w for x, w in pairs) >> 16, 410), 65536)
-        pairs = zip(self.values, self.value_weights, strict=True)
-        self.value = clamp(sum(x * w for x, w in pairs) >> 16, 65536)
+        self.scale, self.value = (
+            wrap(sum(x * short(w >> 4) for x, w in zip(numbers, weights, strict=True)), 32) >> 12
+            for numbers, weights in (
+                (self.scales, self.scale_weights),
+                (self.values, self.value_weights),
+            )
+        )
+        self.scale = min(max(self.scale, 410), 65536)
+        self.size = min(oct_(self.scale * self.base >> 14, 3), 120)
+        self.val = min(oct_(abs(self.value) >> 7, 1), 15)
 
     def _keep(self, column: Seen, position: int) -> None:
         p = clamp(position, 32767)
@@ -765,7 +785,7 @@ class Mixture:
             (self.value_weights, self.values, (-t if p < 0 else t) - self.value),
         ):
             for i, x in enumerate(numbers):
-                weights[i] = wrap(weights[i] + (error * x + 2**18 >> 19), 32)
+                weights[i] = wrap(weights[i] + (short(error) * x + 2**18 >> 19), 32)
         self.own_row.count = min(self.own_row.count + 1, 64)
         for seen, k in (
             (self.own_row, 65536 // (self.own_row.count + 1)),
@@ -780,89 +800,90 @@ class Mixture:
         self.zero_run = 0 if p else self.zero_run + 1
         self.history.append(p)
 
-    def _level(self, column: Seen, in_kernel: int, q: int) -> int:
-        n = [abs(x) for x in self.n]
+    def _level(self, column: Seen, q: int) -> int:
         row4, col4 = (min(oct_(m >> 4, 2), 41) // 2 for m in (self.own_row.mean, column.mean))
-        exp = min(oct_(self.base >> 3, 3), 100)
-        near = 2 * n[0] + n[6] + n[1] + 2 * n[2] + n[3] + n[4] + n[5]
-        near = min(oct_(4 * near, 2), 50)
-        size = min(oct_((self.scale * self.base >> 12) >> 2, 3), 120)
-        val = min(oct_(abs(self.value) >> 7, 1), 15)
         dead = 0 if column.alive else 1 + min(oct_(column.count, 0), 6)
-        place = min(in_kernel, 48)
+        run = min(oct_(self.zero_run, 1), 15)
         slots = [
-            q + 2 * (row4 + 21 * col4),
-            882 + q + 2 * (near + 51 * (exp // 16)),
-            1596 + q + 2 * three(n[0], n[1], n[6]),
-            2620 + q + 2 * three(n[2], n[5], n[3]),
-            3644 + q + 2 * (min(oct_(n[0] + n[2], 2), 15) + 16 * place),
-            5212 + q + 2 * size,
-            5454 + q + 2 * (val + 16 * (size // 4)),
-            7438 + q + 2 * (min(oct_(self.zero_run, 1), 15) + 16 * (dead + 8 * self.own_row.alive)),
+            q + 2 * self.size,
+            242 + q + 2 * (self.val + 16 * (self.size // 4)),
+            2226 + q + 2 * (row4 + 21 * col4),
+            3108 + q + 2 * (run + 16 * (dead + 8 * self.own_row.alive)),
         ]
-        first, second = q + 2 * min(size // 4, 23), q + 2 * min(near // 2, 23)
-        if not self._decision(0, slots, first, second):
+        weights = q + 2 * min(self.size // 4, 23)
+        if not self._decision(0, slots, weights):
             return 0
-        g = [0 if x < 0 else 2 if x > 0 else 1 for x in self.n]
-        c = [8 + clamp(x, 8) for x in self.n]
-        sv = 15 - val if self.value < 0 else 16 + val
-        sign = [
-            g[0] + 3 * g[1] + 9 * g[2] + 27 * g[6],
-            81 + g[2] + 3 * g[3] + 9 * g[4] + 27 * g[5],
-            162 + sv,
-            194 + g[2] + 3 * place,
-            341 + c[0],
-            358 + c[2],
-            375 + c[1],
-            392 + g[7] + 3 * g[8] + 9 * g[0],
-        ]
-        negative = self._decision(0, [7950 + slot for slot in sign], 768, 768 + sv)
+        negative = self._sign()
         if bool(negative) != (self.value < 0):
-            slots[6] += 992
-        m = self._magnitude(slots, first, second)
+            slots[1] += 992
+        k = min(max((self.scale * self.base >> 21).bit_length() - 1, 0), 10)
+        u = m = self._number(slots, weights) - 1
+        node = 1
+        for _ in range(k):
+            bit = self._simple((self.size, min(u, 3), node)) if node < 16 else self._even()
+            node, m = 2 * node + bit, 2 * m + bit
+        m = min(m + 1, 2**17)
         return -m if negative else m
 
-    def _magnitude(self, slots: list[int], first: int, second: int) -> int:
+    def _sign(self) -> int:
+        if self.signs == 16384 and self.gain < 458 * 16384:
+            return self._even()
+        g = [0 if x < 0 else 2 if x > 0 else 1 for x in self.n]
+        slots = [
+            15 - self.val if self.value < 0 else 16 + self.val,
+            32 + g[0] + 3 * g[1] + 9 * g[2] + 27 * g[6],
+            121 + clamp(self.n[2], 8),
+            130 + g[7] + 3 * g[8] + 9 * g[0],
+        ]
+        bit = self._decision(0, [3620 + slot for slot in slots], 768)
+        if self.signs < 16384:
+            self.signs += 1
+            self.gain += self.probability - 32768 if bit else 32768 - self.probability
+        return bit
+
+    def _number(self, slots: list[int], weights: int) -> int:
         for m in range(1, 8):
-            if not self._decision(m, slots, first, second):
+            if not self._decision(m, slots, weights):
                 return m
         m, k, j = 8, 1, 8
         while True:
             if j > 8 and j % 2 == 0:
                 k += 1
-            if k == 16 or not self._decision(min(j, 15), slots, first, second):
+            if k == 16 or not self._decision(min(j, 15), slots, weights):
                 break
             m += 2**k
             j += 1
-        return m + sum(self.coder.decode(32768) << i for i in reversed(range(k)))
+        return m + sum(self._even() << i for i in reversed(range(k)))
 
-    def _decision(self, bin_: int, slots: list[int], first: int, second: int) -> int:
+    def _even(self) -> int:
+        return self.coder.decode(32768)
+
+    def _decision(self, bin_: int, slots: list[int], first: int) -> int:
         cells = [(slot, bin_) for slot in slots]
         x = [STRETCH[self.counters.get(cell, (2**21, 0))[0] >> 10] for cell in cells]
-        keys = [(0, first + 48 * bin_), (1, second + 48 * bin_)]
-        d = []
-        for key in keys:
-            weights, _ = self.sets.setdefault(key, ([1966] * 8, 0))
-            d.append(sum(w * y for w, y in zip(weights, x, strict=True)) >> 14)
-        p = SQUASH[clamp((d[0] + d[1]) >> 1, 3071)]
+        weights, u = self.sets.setdefault(first + 48 * bin_, ([2900] * 4, 0))
+        d = sum(w * y for w, y in zip(weights, x, strict=True)) >> 14
+        p = self.probability = SQUASH[clamp(d, 3071)]
         bit = self.coder.decode(p)
-        for key, own in zip(keys, d, strict=True):
-            weights, u = self.sets[key]
-            error = 65536 * bit - SQUASH[clamp(own, 3071)]
-            error = min(max(error * (2 + 20 // ((u >> 6) + 1)) >> 5, -32768), 32767)
-            steps = [((16 * y * error >> 16) + 4) >> 3 for y in x]
-            moved = [wrap(w + step, 16) for w, step in zip(weights, steps, strict=True)]
-            self.sets[key] = moved, min(u + 1, 1343)
+        error = (65536 * bit - p) * (2 + 20 // ((u >> 6) + 1)) >> 6
+        steps = [((16 * y * error >> 16) + 2) >> 2 for y in x]
+        moved = [wrap(w + step, 16) for w, step in zip(weights, steps, strict=True)]
+        self.sets[first + 48 * bin_] = moved, min(u + 1, 1343)
         for cell in cells:
-            v, n = self.counters.get(cell, (2**21, 0))
-            v = 64 * p if n == 0 else v
-            v += ((4194303 if bit else 0) - v) * (655360 // (10 * n + 16)) >> 16
-            self.counters[cell] = v, min(n + 1, 1020)
+            self._move(cell, bit, 64 * p)
         return bit
 
+    def _simple(self, cell: tuple[int, int, int]) -> int:
+        v, _ = self.counters.get(cell, (2**21, 0))
+        bit = self.coder.decode(max(v >> 6, 1))
+        self._move(cell, bit, 2**21)
+        return bit
 
-def three(a: int, b: int, c: int) -> int:
-    return min(a, 7) + 8 * min(b, 7) + 64 * min(c, 7)
+    def _move(self, cell: tuple[int, ...], bit: int, fresh: int) -> None:
+        v, n = self.counters.get(cell, (0, 0))
+        v = v if n else fresh
+        v += ((4194303 if bit else 127) - v >> 7) * (65536 // (2 * n + 3)) >> 8
+        self.counters[cell] = v, min(n + 1, 1020)
 
 
 def code_table(cursor: Reader) -> list[int]:

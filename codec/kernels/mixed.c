@@ -3,13 +3,20 @@
 
 #include <string.h>
 
+#include "mixing.h"
+
 #define INPUTS DCZ_MIXED_INPUTS
 #define HALF ((uint32_t)1 << 31)
 #define COUNT_LIMIT 1020
-#define INITIAL_WEIGHT 1966
+#define INITIAL_WEIGHT 2900
 #define LARGEST 32767
 #define LARGEST_BASE 8388608
+#define TRIED_SIGNS 16384
+#define LEAST_GAIN (458 * TRIED_SIGNS)
 #define MOST_RAW_BITS 16
+#define LARGEST_LEVEL 131072
+#define MOST_LOW_BITS 10
+#define FINE_NODES 16
 
 /* ---- tables ---- */
 
@@ -28,11 +35,9 @@ static void make_tables(dcz_mixed *m)
         while (x < 6143 && m->squash[x] < 16 * p + 8) x++;
         m->stretch[p] = (int16_t)(x < 1025 ? -2047 : x > 5119 ? 2047 : (int)x - 3072);
     }
+    for (uint32_t i = 0; i < 65; i++) m->share[i] = 65536 / (i + 1);
+    for (uint32_t i = 0; i < 256; i++) m->reciprocal[i] = (uint16_t)(16777215 / (256 + i));
     for (uint32_t i = 0; i < 21; i++) m->pace[i] = (uint16_t)(2 + 20 / (i + 1));
-    for (uint32_t i = 0; i < DCZ_MIXED_RECIPROCALS; i++) {
-        m->reciprocal[i] = 65536 / (i + 1);
-        m->rate[i] = 655360 / (10 * i + 16);
-    }
 }
 
 static void reset(dcz_mixed *m)
@@ -40,15 +45,16 @@ static void reset(dcz_mixed *m)
     make_tables(m);
     for (size_t i = 0; i < DCZ_MIXED_SLOTS; i++)
         for (size_t j = 0; j < DCZ_MIXED_BINS; j++) m->counters[i][j] = HALF;
+    for (size_t i = 0; i < DCZ_MIXED_FINE; i++) m->fine[i] = HALF;
+    memset(m->sets, 0, sizeof m->sets);
     for (size_t i = 0; i < DCZ_MIXED_SETS; i++)
-        for (size_t j = 0; j < INPUTS; j++)
-            m->weights[0][i][j] = m->weights[1][i][j] = INITIAL_WEIGHT;
-    memset(m->seen, 0, sizeof m->seen);
-    memset(m->signed_weights, 0, sizeof m->signed_weights);
-    static const int32_t scales[DCZ_MIXED_SCALES] = {0,    0,    39322, 2621, 2621, 3932, 1311,
-                                                     1311, 2621, 1311,  1311, 1311, 7864, 0};
+        for (size_t j = 0; j < INPUTS; j++) m->sets[i].weights[j] = INITIAL_WEIGHT;
+    memset(m->value_weights, 0, sizeof m->value_weights);
+    static const int32_t scales[DCZ_MIXED_TERMS] = {
+        2621, 2621, 3932, 1311, 1311, 2621, 1311, 1311, 1311, 0, 0, 39322, 7864};
     memcpy(m->scale_weights, scales, sizeof scales);
     m->global = 256;
+    m->signs = m->gain = 0;
 }
 
 /* ---- the range coder ---- */
@@ -73,15 +79,12 @@ static void carry(coder *c)
 static inline void encode_bit(coder *c, uint32_t probability, int bit)
 {
     uint32_t bound = (uint32_t)((uint64_t)c->range * probability >> 16);
-    if (bit) {
-        c->range = bound;
-    } else {
-        c->low += bound;
-        c->range -= bound;
-        if (c->low >> 32) {
-            carry(c);
-            c->low &= 0xffffffff;
-        }
+    uint32_t zero = (uint32_t)(bit != 0) - 1; /* without a branch, as below */
+    c->low += bound & zero;
+    c->range = bound + ((c->range - 2 * bound) & zero);
+    if (c->low >> 32) {
+        carry(c);
+        c->low &= 0xffffffff;
     }
     while (c->range < (uint32_t)1 << 24) {
         if (c->position < c->size) c->out[c->position] = (uint8_t)(c->low >> 24);
@@ -95,12 +98,10 @@ static inline int decode_bit(coder *c, uint32_t probability)
 {
     uint32_t bound = (uint32_t)((uint64_t)c->range * probability >> 16);
     int bit = c->code < bound;
-    if (bit) {
-        c->range = bound;
-    } else {
-        c->code -= bound;
-        c->range -= bound;
-    }
+    /* Without a branch: no processor could foretell it. */
+    uint32_t zero = (uint32_t)bit - 1;
+    c->code -= bound & zero;
+    c->range = bound + ((c->range - 2 * bound) & zero);
     while (c->range < (uint32_t)1 << 24) {
         uint32_t byte = c->position < c->size ? c->data[c->position] : 0;
         c->position++;
@@ -120,58 +121,42 @@ static inline uint32_t squash(const dcz_mixed *m, int32_t x)
 /* Everything one binary decision is predicted from. */
 typedef struct {
     uint32_t *counters[INPUTS];
-    uint32_t sets[2];
+    uint32_t set;
 } context;
 
 static inline int32_t limited(int32_t x) { return x > 32767 ? 32767 : x < -32768 ? -32768 : x; }
 
-static inline void learn_weights(dcz_mixed *m, int which, uint32_t set, const int16_t *inputs,
-                                 int32_t error)
-{
-    int16_t *weights = m->weights[which][set];
-    uint32_t seen = m->seen[which][set];
-    int16_t scaled = (int16_t)limited(error * (int32_t)m->pace[seen >> 6] >> 5);
-    for (int i = 0; i < INPUTS; i++) {
-        int16_t step = (int16_t)((int16_t)(16 * inputs[i]) * scaled >> 16);
-        weights[i] = (int16_t)(weights[i] + ((step + 4) >> 3));
-    }
-    m->seen[which][set] = (uint16_t)(seen + (seen < 1343));
-}
-
-static inline void learn_counter(const dcz_mixed *m, uint32_t *counter, uint32_t mixed, int bit)
-{
-    uint32_t count = *counter & 1023;
-    int32_t p = (int32_t)(count ? *counter >> 10 : mixed << 6);
-    int32_t target = bit ? 4194303 : 0;
-    p += (int32_t)((int64_t)(target - p) * m->rate[count] >> 16);
-    *counter = (uint32_t)p << 10 | (count < COUNT_LIMIT ? count + 1 : count);
-}
-
-static inline int32_t mix(const int16_t *weights, const int16_t *inputs)
-{
-    int32_t sum = 0;
-    for (int i = 0; i < INPUTS; i++) sum += weights[i] * inputs[i];
-    return sum >> 14;
-}
+#define STRETCHED(i) m->stretch[counters[i] >> 20]
 
 static inline int code_bit(dcz_mixed *m, coder *c, const context *x, uint32_t bin, int bit,
                            int decoding)
 {
-    int16_t inputs[INPUTS];
-    uint32_t first = x->sets[0] + 48 * bin, second = x->sets[1] + 48 * bin;
-    int32_t sum_one, sum_two;
-    uint32_t p_one, p_two, p;
-    for (int i = 0; i < INPUTS; i++) inputs[i] = m->stretch[x->counters[i][bin] >> 20];
-    sum_one = mix(m->weights[0][first], inputs);
-    sum_two = mix(m->weights[1][second], inputs);
-    p_one = squash(m, sum_one);
-    p_two = squash(m, sum_two);
-    p = squash(m, (sum_one + sum_two) >> 1);
+    int16_t inputs[8];
+    uint32_t counters[INPUTS], p;
+    dcz_weights *set = &m->sets[x->set + 48 * bin];
+    for (int i = 0; i < INPUTS; i++) counters[i] = x->counters[i][bin];
+    put_eight(inputs, STRETCHED(0), STRETCHED(1), STRETCHED(2), STRETCHED(3), 0, 0, 0, 0);
+    m->predicted = p = squash(m, mix(inputs, set->weights) >> 14);
     if (decoding) bit = decode_bit(c, p);
     else encode_bit(c, p, bit);
-    learn_weights(m, 0, first, inputs, (bit << 16) - (int32_t)p_one);
-    learn_weights(m, 1, second, inputs, (bit << 16) - (int32_t)p_two);
-    for (int i = 0; i < INPUTS; i++) learn_counter(m, &x->counters[i][bin], p, bit);
+    move_weights(set->weights, inputs,
+                 ((bit << 16) - (int32_t)p) * (int32_t)m->pace[set->seen >> 6] >> 6);
+    set->seen = (uint16_t)(set->seen + (set->seen < 1343));
+    move_counters(counters, bit, (int32_t)p << 6, COUNT_LIMIT);
+    for (int i = 0; i < INPUTS; i++) x->counters[i][bin] = counters[i];
+    return bit;
+}
+
+/* A bit that one counter predicts. */
+static inline int code_simply(coder *c, uint32_t *counter, int bit, int decoding)
+{
+    uint32_t n = *counter & 1023, p = *counter >> 16 ? *counter >> 16 : 1;
+    int32_t away;
+    if (decoding) bit = decode_bit(c, p);
+    else encode_bit(c, p, bit);
+    away = ((bit ? 4194303 : 127) - (int32_t)(*counter >> 10)) >> 7;
+    *counter += (uint32_t)(away * (int32_t)(65536 / (2 * n + 3)) >> 8) << 10;
+    *counter += n < COUNT_LIMIT;
     return bit;
 }
 
@@ -184,159 +169,141 @@ typedef struct {
     dcz_column *column;
     uint32_t row_mean, recent; /* magnitudes, 8 bits of fraction */
     int32_t row_drift;         /* signed, 8 bits of fraction */
-    uint32_t row_count, row_alive, zero_run, kernel_position;
+    uint32_t row_count, row_alive, zero_run;
 } place;
 
-/* What the neighbours say about the next weight. */
+/* What the neighbours say about the next weight. Relative to `base` are scales, values and what is
+ * predicted from them, with 12 bits of fraction. */
 typedef struct {
-    int32_t neighbours[9];
-    int32_t scales[DCZ_MIXED_SCALES], values[DCZ_MIXED_SIGNED]; /* relative to `base`, 12 bits of fraction */
-    uint32_t base;      /* expected magnitude from row and column, 8 bits of fraction */
-    uint32_t reciprocal; /* 2^32 / base */
-    int64_t scale, value; /* predicted, relative to `base`, 12 bits of fraction */
+    int16_t neighbours[9];
+    int16_t scales[DCZ_MIXED_TERMS], values[DCZ_MIXED_TERMS];
+    uint32_t base; /* expected magnitude from row and column, 8 bits of fraction */
+    uint32_t reciprocal, shift; /* x / base is x * reciprocal >> shift */
+    int32_t scale, value;
+    uint32_t size, strength; /* of the magnitude and of the value predicted, as contexts have it */
 } outlook;
 
 static inline uint32_t magnitude(int32_t x) { return (uint32_t)(x < 0 ? -x : x); }
 
 static inline uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-/* Which of 2^fine equal parts of its octave a number lies in. */
+/* The place of the highest bit of a number that is not 0. */
+static inline uint32_t top_bit(uint32_t x)
+{
+#if defined(__GNUC__)
+    return 31 - (uint32_t)__builtin_clz(x);
+#else
+    uint32_t top = 0;
+    while (x >> top > 1) top++;
+    return top;
+#endif
+}
+
+/* Which of 2^fine equal parts of its octave a number lies in; itself, if it is below 2^fine. */
 static inline uint32_t octave(uint32_t x, uint32_t fine)
 {
-    uint32_t top = fine;
-    if (x < (uint32_t)1 << fine) return x;
-#if defined(__GNUC__)
-    top = 31 - (uint32_t)__builtin_clz(x);
-#else
-    while (x >> top > 1) top++;
-#endif
+    uint32_t top = top_bit(x | (uint32_t)1 << fine);
     return ((top - fine + 1) << fine) + (x >> (top - fine)) - ((uint32_t)1 << fine);
 }
 
-static inline int32_t relative(const outlook *o, uint64_t x)
+/* x / y is about x * reciprocal >> shift. */
+static inline uint32_t reciprocal_of(const dcz_mixed *m, uint32_t y, uint32_t *shift)
 {
-    uint64_t scaled = x * o->reciprocal >> 20;
-    return scaled < 24576 ? (int32_t)scaled : 24576;
+    uint32_t top = top_bit(y);
+    *shift = 16 + top;
+    return m->reciprocal[(top < 8 ? y << (8 - top) : y >> (top - 8)) & 255];
 }
 
-static inline int32_t relative_signed(const outlook *o, int64_t x)
+static inline int16_t relative(const outlook *o, uint32_t x)
 {
-    return x < 0 ? -relative(o, (uint64_t)-x) : relative(o, (uint64_t)x);
+    uint64_t scaled = (uint64_t)x * o->reciprocal >> (o->shift - 12);
+    return (int16_t)(scaled < DCZ_MIXED_LARGEST ? scaled : DCZ_MIXED_LARGEST);
 }
 
-static inline int64_t dot(const int32_t *weights, const int32_t *values, int count)
+static inline int16_t relative_signed(const outlook *o, int32_t x)
 {
-    int64_t sum = 0;
-    for (int i = 0; i < count; i++) sum += (int64_t)weights[i] * values[i];
-    return sum >> 16;
+    int32_t sign = -(x < 0);
+    return (int16_t)((relative(o, (uint32_t)((x ^ sign) - sign)) ^ sign) - sign);
 }
+
+static inline void find_base(const dcz_mixed *m, const place *s, outlook *o)
+{
+    uint64_t product = (uint64_t)(s->row_mean + 8) * (s->column->mean + 8);
+    uint32_t shift, reciprocal = reciprocal_of(m, m->global + 8, &shift);
+    product = product * reciprocal >> shift;
+    o->base = (uint32_t)(product < LARGEST_BASE ? product : LARGEST_BASE) + 16;
+    o->reciprocal = reciprocal_of(m, o->base, &o->shift);
+}
+
+static inline int behind(const place *s, size_t offset) { return s->at[-(ptrdiff_t)offset]; }
 
 static inline void look(const dcz_mixed *m, const place *s, outlook *o)
 {
-    uint64_t row = s->row_mean + 8, column = s->column->mean + 8;
-    uint64_t product = row * column / (m->global + 8);
-    o->base = (uint32_t)(product < LARGEST_BASE ? product : LARGEST_BASE) + 16;
-    o->reciprocal = (uint32_t)(((uint64_t)1 << 32) / o->base);
-    for (int i = 0; i < 9; i++) {
-        int32_t x = s->at[-(ptrdiff_t)s->offsets[i]];
-        o->neighbours[i] = x;
-        o->scales[3 + i] = relative(o, (uint64_t)magnitude(x) << 8);
-        o->values[i] = x < 0 ? -o->scales[3 + i] : o->scales[3 + i];
-    }
-    o->scales[0] = relative(o, s->row_mean);
-    o->scales[1] = relative(o, s->column->mean);
-    o->scales[2] = 4096;
-    o->scales[12] = relative(o, s->recent);
-    o->scales[13] = relative(o, m->global);
-    o->values[9] = relative_signed(o, s->row_drift);
-    o->values[10] = relative_signed(o, s->column->drift);
-    o->values[11] = relative_signed(o, (int64_t)s->at[-(ptrdiff_t)(s->offsets[2] + s->offsets[1])] * 256);
-    o->scale = dot(m->scale_weights, o->scales, DCZ_MIXED_SCALES);
-    o->value = dot(m->signed_weights, o->values, DCZ_MIXED_SIGNED);
+    const size_t *at = s->offsets;
+    int16_t ninth;
+    find_base(m, s, o);
+    put_eight(o->neighbours, behind(s, at[0]), behind(s, at[1]), behind(s, at[2]),
+              behind(s, at[3]), behind(s, at[4]), behind(s, at[5]), behind(s, at[6]),
+              behind(s, at[7]));
+    o->neighbours[8] = (int16_t)behind(s, at[8]);
+    scale_eight(o->neighbours, o->reciprocal, o->shift - 20, o->scales, o->values);
+    ninth = relative_signed(o, o->neighbours[8] * 256);
+    put_eight(o->values + 8, ninth, relative_signed(o, s->row_drift),
+              relative_signed(o, s->column->drift),
+              relative_signed(o, behind(s, at[2] + at[1]) * 256), 0, 0, 0, 0);
+    put_eight(o->scales + 8, ninth < 0 ? -ninth : ninth, relative(o, s->row_mean),
+              relative(o, s->column->mean), 4096, relative(o, s->recent), relative(o, m->global),
+              0, 0);
+    o->scale = predict(m->scale_weights, o->scales);
+    o->value = predict(m->value_weights, o->values);
     if (o->scale < 410) o->scale = 410;
     if (o->scale > 65536) o->scale = 65536;
-    if (o->value > 65536) o->value = 65536;
-    if (o->value < -65536) o->value = -65536;
+    o->size = least(octave((uint32_t)((uint64_t)o->scale * o->base >> 14), 3), 120);
+    o->strength = least(octave(magnitude(o->value) >> 7, 1), 15);
 }
 
 /* The contexts' first slots, each behind the one before. */
 enum {
-    SLOT_MEANS = 0,
-    SLOT_LOCAL = SLOT_MEANS + 882,
-    SLOT_LEFT = SLOT_LOCAL + 714,
-    SLOT_ABOVE = SLOT_LEFT + 1024,
-    SLOT_KERNEL = SLOT_ABOVE + 1024,
-    SLOT_SCALE = SLOT_KERNEL + 1568,
-    SLOT_VALUE = SLOT_SCALE + 242,
-    SLOT_DEAD = SLOT_VALUE + 1984,
+    SLOT_SIZE = 0,
+    SLOT_VALUE = SLOT_SIZE + 242,
+    SLOT_MEANS = SLOT_VALUE + 1984,
+    SLOT_DEAD = SLOT_MEANS + 882,
     SLOT_SIGN = SLOT_DEAD + 512
 };
 
-static inline uint32_t sevens(uint32_t a, uint32_t b, uint32_t c)
-{
-    return least(a, 7) + 8 * least(b, 7) + 64 * least(c, 7);
-}
-
-/* The slots and weight sets of everything but the sign. */
+/* The slots and the weight set of everything but the sign. */
 static inline void find_context(dcz_mixed *m, const place *s, const outlook *o, uint32_t q, context *x)
 {
-    const int32_t *n = o->neighbours;
-    uint32_t left = magnitude(n[0]), back = magnitude(n[1]), above = magnitude(n[2]);
-    uint32_t corner = magnitude(n[3]), other = magnitude(n[4]), higher = magnitude(n[5]);
-    uint32_t second = magnitude(n[6]);
-    uint32_t row = least(octave(s->row_mean >> 4, 2), 41), column = least(octave(s->column->mean >> 4, 2), 41);
-    uint32_t means = least(octave(o->base >> 3, 3), 100);
-    uint32_t local = least(octave((2 * left + second + back + 2 * above + corner + other + higher) * 4, 2), 50);
-    uint32_t predicted = (uint32_t)((uint64_t)o->scale * o->base >> 12);
-    uint32_t scale = least(octave(predicted >> 2, 3), 120);
-    uint32_t value = least(octave((uint32_t)(o->value < 0 ? -o->value : o->value) >> 7, 1), 15);
+    uint32_t row = least(octave(s->row_mean >> 4, 2), 41) / 2;
+    uint32_t column = least(octave(s->column->mean >> 4, 2), 41) / 2;
     uint32_t dead = s->column->alive ? 0 : 1 + least(octave(s->column->rows, 0), 6);
-    uint32_t slots[INPUTS] = {
-        SLOT_MEANS + q + 2 * (row / 2 + 21 * (column / 2)),
-        SLOT_LOCAL + q + 2 * (local + 51 * (means / 16)),
-        SLOT_LEFT + q + 2 * sevens(left, back, second),
-        SLOT_ABOVE + q + 2 * sevens(above, higher, corner),
-        SLOT_KERNEL + q + 2 * (least(octave(left + above, 2), 15) + 16 * s->kernel_position),
-        SLOT_SCALE + q + 2 * scale,
-        SLOT_VALUE + q + 2 * (value + 16 * (scale / 4)),
-        SLOT_DEAD + q + 2 * (least(octave(s->zero_run, 1), 15) + 16 * (dead + 8 * s->row_alive)),
-    };
-    for (int i = 0; i < INPUTS; i++) x->counters[i] = m->counters[slots[i]];
-    x->sets[0] = q + 2 * least(scale / 4, 23);
-    x->sets[1] = q + 2 * least(local / 2, 23);
+    uint32_t run = least(octave(s->zero_run, 1), 15);
+    x->counters[0] = m->counters[SLOT_SIZE + q + 2 * o->size];
+    x->counters[1] = m->counters[SLOT_VALUE + q + 2 * (o->strength + 16 * (o->size / 4))];
+    x->counters[2] = m->counters[SLOT_MEANS + q + 2 * (row + 21 * column)];
+    x->counters[3] = m->counters[SLOT_DEAD + q + 2 * (run + 16 * (dead + 8 * s->row_alive))];
+    x->set = q + 2 * least(o->size / 4, 23);
 }
 
 static inline uint32_t three(int32_t x) { return (uint32_t)(1 + (x > 0) - (x < 0)); }
 
 static inline uint32_t clipped(int32_t x) { return (uint32_t)((x > 8 ? 8 : x < -8 ? -8 : x) + 8); }
 
-static inline void find_sign_context(dcz_mixed *m, const place *s, const outlook *o, context *x)
+static inline void find_sign_context(dcz_mixed *m, const outlook *o, context *x)
 {
-    const int32_t *n = o->neighbours;
-    uint32_t size = least(octave((uint32_t)(o->value < 0 ? -o->value : o->value) >> 7, 1), 15);
-    uint32_t value = o->value < 0 ? 15 - size : 16 + size;
+    const int16_t *n = o->neighbours;
+    uint32_t value = o->value < 0 ? 15 - o->strength : 16 + o->strength;
     uint32_t slots[INPUTS] = {
-        three(n[0]) + 3 * three(n[1]) + 9 * three(n[2]) + 27 * three(n[6]),
-        81 + three(n[2]) + 3 * three(n[3]) + 9 * three(n[4]) + 27 * three(n[5]),
-        162 + value,
-        194 + three(n[2]) + 3 * s->kernel_position,
-        341 + clipped(n[0]),
-        358 + clipped(n[2]),
-        375 + clipped(n[1]),
-        392 + three(n[7]) + 3 * three(n[8]) + 9 * three(n[0]),
+        value,
+        32 + three(n[0]) + 3 * three(n[1]) + 9 * three(n[2]) + 27 * three(n[6]),
+        113 + clipped(n[2]),
+        130 + three(n[7]) + 3 * three(n[8]) + 9 * three(n[0]),
     };
     for (int i = 0; i < INPUTS; i++) x->counters[i] = m->counters[SLOT_SIGN + slots[i]];
-    x->sets[0] = 768;
-    x->sets[1] = 768 + value;
+    x->set = 768;
 }
 
 /* ---- learning from a weight ---- */
-
-static inline void adapt(int32_t *weights, const int32_t *values, int count, int64_t error)
-{
-    for (int i = 0; i < count; i++)
-        weights[i] = (int32_t)((uint32_t)weights[i] + (uint32_t)(int32_t)((error * values[i] + 262144) >> 19));
-}
 
 /* Moves a mean towards a value by the share `reciprocal` / 65536. */
 static inline int32_t towards(int64_t mean, int64_t value, uint32_t reciprocal)
@@ -351,17 +318,17 @@ static inline void learn(dcz_mixed *m, place *s, const outlook *o, int32_t posit
     int32_t target = relative(o, size);
     dcz_column *column = s->column;
     uint32_t share;
-    adapt(m->scale_weights, o->scales, DCZ_MIXED_SCALES, target - o->scale);
-    adapt(m->signed_weights, o->values, DCZ_MIXED_SIGNED, (x < 0 ? -target : target) - o->value);
+    adapt(m->scale_weights, o->scales, limited(target - o->scale));
+    adapt(m->value_weights, o->values, limited((x < 0 ? -target : target) - o->value));
     s->row_count += s->row_count < 64;
-    share = m->reciprocal[s->row_count];
+    share = m->share[s->row_count];
     s->row_mean = (uint32_t)towards(s->row_mean, size, share);
     s->row_drift = towards(s->row_drift, (int64_t)x * 256, share);
     s->row_alive |= x != 0;
     s->recent = (uint32_t)towards(s->recent, size, 6554);
     s->zero_run = x ? 0 : s->zero_run + 1;
     column->alive |= x != 0;
-    share = m->reciprocal[least(column->rows + 1u, 32)];
+    share = m->share[least(column->rows + 1u, 32)];
     column->mean = (uint32_t)towards(column->mean, size, share);
     column->drift = towards(column->drift, (int64_t)x * 256, share);
     column->rows = (uint16_t)(column->rows + (column->rows < 65535));
@@ -371,38 +338,75 @@ static inline void learn(dcz_mixed *m, place *s, const outlook *o, int32_t posit
 
 /* ---- one weight ---- */
 
-/* The magnitude above 1: one by one up to 8, then in intervals of 2, 2, 4, 4, 8, 8, ... */
-static inline uint32_t code_magnitude(dcz_mixed *m, coder *c, const context *x, uint32_t size, int decoding)
+/* A number above 0: one by one up to 8, then in intervals of 2, 2, 4, 4, 8, 8, ... */
+static inline uint32_t code_number(dcz_mixed *m, coder *c, const context *x, uint32_t number,
+                                   int decoding)
 {
-    uint32_t bin = 1, low = 1, bits = 0;
+    uint32_t bin = 1, low = 1, bits = 1;
     for (; bin < 8; bin++, low++)
-        if (!code_bit(m, c, x, bin, size > low, decoding)) return low;
-    for (bits = 1;; bin++) {
+        if (!code_bit(m, c, x, bin, number > low, decoding)) return low;
+    for (;; bin++) {
         if (bin > 8 && (bin & 1) == 0) bits++;
         if (bits == MOST_RAW_BITS) break;
-        if (!code_bit(m, c, x, least(bin, 15), size >= low + ((uint32_t)1 << bits), decoding)) break;
+        if (!code_bit(m, c, x, least(bin, 15), number >= low + ((uint32_t)1 << bits), decoding)) break;
         low += (uint32_t)1 << bits;
     }
     for (uint32_t i = bits; i-- > 0;) {
         if (decoding) low += (uint32_t)decode_bit(c, 32768) << i;
-        else encode_bit(c, 32768, (size - low) >> i & 1);
+        else encode_bit(c, 32768, (number - low) >> i & 1);
     }
-    return decoding ? low : size;
+    return decoding ? low : number;
+}
+
+/* A magnitude above 0: as many of its lower bits as the prediction makes nearly uniform apart. */
+static inline uint32_t code_magnitude(dcz_mixed *m, coder *c, const context *x, const outlook *o,
+                                      uint32_t magnitude, int decoding)
+{
+    uint32_t predicted = (uint32_t)((uint64_t)o->scale * o->base >> 21);
+    uint32_t bits = least(top_bit(predicted | 1), MOST_LOW_BITS), node = 1, rest = magnitude - 1;
+    uint32_t upper = code_number(m, c, x, (rest >> bits) + 1, decoding) - 1, found = upper;
+    uint32_t *counters = m->fine + FINE_NODES * (4 * o->size + least(upper, 3));
+    for (uint32_t i = bits; i-- > 0;) {
+        int bit = (int)(rest >> i & 1);
+        if (node < FINE_NODES) bit = code_simply(c, counters + node, bit, decoding);
+        else if (decoding) bit = decode_bit(c, 32768);
+        else encode_bit(c, 32768, bit);
+        node = 2 * node + (uint32_t)bit;
+        found = 2 * found + (uint32_t)bit;
+    }
+    return least(found + 1, LARGEST_LEVEL);
+}
+
+/* A sign; once enough of them have shown that nothing foretells them, without a context. */
+static inline int code_sign(dcz_mixed *m, coder *c, const outlook *o, int negative, int decoding)
+{
+    context x;
+    if (m->signs == TRIED_SIGNS && m->gain < LEAST_GAIN) {
+        if (decoding) return decode_bit(c, 32768);
+        encode_bit(c, 32768, negative);
+        return negative;
+    }
+    find_sign_context(m, o, &x);
+    negative = code_bit(m, c, &x, 0, negative, decoding);
+    if (m->signs < TRIED_SIGNS) {
+        m->signs++;
+        m->gain += negative ? (int32_t)m->predicted - 32768 : 32768 - (int32_t)m->predicted;
+    }
+    return negative;
 }
 
 static inline int32_t code_level(dcz_mixed *m, coder *c, const place *s, const outlook *o,
                                  uint32_t q, int32_t level, int decoding)
 {
-    context x, sign;
+    context x;
     int negative;
     uint32_t size = magnitude(level);
     find_context(m, s, o, q, &x);
     if (!code_bit(m, c, &x, 0, level != 0, decoding)) return 0;
-    find_sign_context(m, s, o, &sign);
-    negative = code_bit(m, c, &sign, 0, level < 0, decoding);
-    if (negative != (o->value < 0)) x.counters[6] += 992 * DCZ_MIXED_BINS;
-    size = code_magnitude(m, c, &x, size, decoding);
-    return negative ? -(int32_t)size : (int32_t)size;
+    negative = code_sign(m, c, o, level < 0, decoding);
+    if (negative != (o->value < 0)) x.counters[1] += 992 * DCZ_MIXED_BINS;
+    size = code_magnitude(m, c, &x, o, size, decoding);
+    return ((int32_t)size ^ -negative) + negative;
 }
 
 /* ---- chunks ---- */
@@ -429,13 +433,13 @@ static inline uint32_t next_state(dcz_trellis t, uint32_t state, int32_t level)
 static inline int32_t position_of(int32_t level, uint32_t state)
 {
     int32_t low = (int32_t)(state & 1);
-    return 2 * level - (level > 0 ? low : level < 0 ? -low : 0);
+    return 2 * level - low * ((level > 0) - (level < 0));
 }
 
 static inline int32_t level_of(int32_t position, uint32_t state)
 {
-    int32_t low = (int32_t)(state & 1);
-    return position < 0 ? -((low - position) >> 1) : (position + low) >> 1;
+    int32_t size = (int32_t)((magnitude(position) + (state & 1)) >> 1);
+    return position < 0 ? -size : size;
 }
 
 int dcz_mixed_codable(dcz_trellis trellis, const int32_t *positions, size_t numel)
@@ -456,7 +460,7 @@ static inline void code_chunk(dcz_mixed *m, coder *c, const dcz_chunk *g, dcz_tr
                               int32_t *positions, int decoding)
 {
     uint32_t state = 0;
-    size_t column = g->start % g->row, in_kernel = column % g->kernel;
+    size_t column = g->start % g->row;
     for (size_t i = 0; i < g->numel; i++) {
         outlook o;
         int32_t level;
@@ -464,9 +468,7 @@ static inline void code_chunk(dcz_mixed *m, coder *c, const dcz_chunk *g, dcz_tr
             column = 0;
             s->row_count = s->row_alive = 0;
         }
-        if (in_kernel == g->kernel) in_kernel = 0;
         s->column = columns + column;
-        s->kernel_position = least((uint32_t)in_kernel, 48);
         look(m, s, &o);
         level = code_level(m, c, s, &o, state & 1, decoding ? 0 : level_of(given[i], state),
                            decoding);
@@ -474,7 +476,6 @@ static inline void code_chunk(dcz_mixed *m, coder *c, const dcz_chunk *g, dcz_tr
         if (decoding) positions[i] = position_of(level, state);
         state = next_state(trellis, state, level);
         column++;
-        in_kernel++;
     }
 }
 

@@ -8,13 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DCZ_MIXED_INPUTS 8
+#include "mixing.h"
+
 #define DCZ_MIXED_BINS 16
-#define DCZ_MIXED_SLOTS 8704
-#define DCZ_MIXED_SETS 816
-#define DCZ_MIXED_SCALES 14
-#define DCZ_MIXED_SIGNED 12
-#define DCZ_MIXED_RECIPROCALS 1024
+#define DCZ_MIXED_SLOTS 3777
+#define DCZ_MIXED_SETS 769
+#define DCZ_MIXED_FINE 7744
 #define DCZ_MIXED_POSITION_LIMIT 131072
 #define DCZ_MIXED_ROW_LIMIT 262144
 
@@ -37,19 +36,26 @@ typedef struct {
     uint32_t odd, low;
 } dcz_trellis;
 
+/* A set of weights, and how often it was used. */
+typedef struct {
+    int16_t weights[DCZ_MIXED_INPUTS];
+    uint16_t seen;
+} dcz_weights;
+
 /* Adaptive state of one chunk. */
 typedef struct {
     uint32_t counters[DCZ_MIXED_SLOTS][DCZ_MIXED_BINS]; /* probability << 10 | count */
-    int16_t weights[2][DCZ_MIXED_SETS][DCZ_MIXED_INPUTS];
-    uint16_t seen[2][DCZ_MIXED_SETS];
-    int32_t scale_weights[DCZ_MIXED_SCALES];
-    int32_t signed_weights[DCZ_MIXED_SIGNED];
+    uint32_t fine[DCZ_MIXED_FINE]; /* the same, of the lower bits of magnitudes */
+    dcz_weights sets[DCZ_MIXED_SETS];
+    int32_t scale_weights[DCZ_MIXED_TERMS], value_weights[DCZ_MIXED_TERMS];
     int16_t stretch[4096];
     uint16_t squash[6144];
     uint16_t pace[21]; /* of the weights, by how often a set was used >> 6 */
-    uint32_t reciprocal[DCZ_MIXED_RECIPROCALS];
-    uint32_t rate[DCZ_MIXED_RECIPROCALS];
+    uint32_t share[65];
+    uint16_t reciprocal[256];
     uint32_t global;
+    int32_t signs, gain; /* signs coded by contexts, and what these gained */
+    uint32_t predicted;  /* by the last decision: the probability of a 1 */
 } dcz_mixed;
 
 /* Elements of the history beside those of the chunk and two rows. */

@@ -1,11 +1,12 @@
 """Context mixing of quantized weights in plain Python: the oracle the C kernel is held to.
 
-Every level is coded as binary decisions (is it zero, its sign, is it above 1, above 2, ...). Eight
-adaptive counters, each of a context of its own, predict a decision; two sets of weights mix their
-predictions in the logistic domain (Mahoney 2005); a binary range coder (Martin 1979) codes it.
-Contexts are the neighbours, row, column and kernel of the weight, and two linear predictions of
-its magnitude and of its value, which adapt as well. formats/FORMAT.md defines every step; all of
-it is integer arithmetic.
+Every level is coded as binary decisions (is it zero, its sign, is it above 1, above 2, ...). Four
+adaptive counters, each of a context of its own, predict a decision; weights mix their predictions
+in the logistic domain (Mahoney 2005); a binary range coder (Martin 1979) codes it. Contexts are the
+means of the weight's row and column, how long these have been zero, and two linear predictions of
+its magnitude and of its value from its neighbours, which adapt as well. Where magnitudes will be
+large their lower bits, nearly uniform, are coded by one counter each. formats/FORMAT.md defines
+every step; all of it is integer arithmetic.
 
 It takes some 100 microseconds a weight, where the C kernel takes a tenth of one.
 """
@@ -23,20 +24,24 @@ from dcz.codec.kernels.reference_trellis import TRELLISES
 
 ROW_LIMIT = 1 << 18
 POSITION_LIMIT = 1 << 17
-INPUTS, BINS, SLOTS, SETS = 8, 16, 8704, 816
+INPUTS, BINS, SLOTS, SETS = 4, 16, 3777, 769
 HALF = 1 << 31
-INITIAL_WEIGHT = 1966
+INITIAL_WEIGHT = 2900
 COUNT_LIMIT = 1020
 SEEN_LIMIT = 1343
 LARGEST = 32767
 LARGEST_BASE = 1 << 23
 LARGEST_RELATIVE = 24576
 MOST_RAW_BITS = 16
+LARGEST_LEVEL = 1 << 17
+MOST_LOW_BITS = 10
+FINE_NODES, FINE = 16, 7744
+# So many signs are coded by contexts; the others too if these gained that much, in 65536ths.
+TRIED_SIGNS = 16384
+LEAST_GAIN = 458 * TRIED_SIGNS
 # First slots of the contexts.
-MEANS, LOCAL, LEFT, ABOVE, KERNEL, SCALE, VALUE, DEAD, SIGN = (
-    0, 882, 1596, 2620, 3644, 5212, 5454, 7438, 7950,
-)  # fmt: skip
-INITIAL_SCALES = (0, 0, 39322, 2621, 2621, 3932, 1311, 1311, 2621, 1311, 1311, 1311, 7864, 0)
+SIZE, VALUE, MEANS, DEAD, SIGN = 0, 242, 2226, 3108, 3620
+INITIAL_SCALES = (2621, 2621, 3932, 1311, 1311, 2621, 1311, 1311, 1311, 0, 0, 39322, 7864, 0)
 
 Positions = npt.NDArray[np.int32]
 
@@ -216,20 +221,31 @@ def _logistic() -> tuple[list[int], list[int]]:
 
 _SQUASH, _STRETCH = _logistic()
 _PACE = [2 + 20 // (i + 1) for i in range(21)]
-_RATE = [655360 // (10 * i + 16) for i in range(1024)]
+_RATE = [65536 // (2 * i + 3) for i in range(1024)]
 _SHARE = [65536 // (i + 1) for i in range(65)]
 
 
 def octave(x: int, fine: int) -> int:
-    """Which of 2**fine equal parts of its octave a number lies in, counted from 0."""
+    """Which of 2**fine equal parts of its octave a number lies in; itself below 2**fine."""
     if x < 1 << fine:
         return x
     top = x.bit_length() - 1
     return ((top - fine) << fine) + (x >> (top - fine))
 
 
+def _reciprocal(y: int) -> tuple[int, int]:
+    """A factor of 16 bits and a shift: x / y is about x * factor >> shift."""
+    top = y.bit_length() - 1
+    fraction = (y << 8 >> top) & 255
+    return 16777215 // (256 + fraction), 16 + top
+
+
 def _clamp(x: int, limit: int) -> int:
     return min(max(x, -limit), limit)
+
+
+def _short(x: int) -> int:
+    return min(max(x, -32768), 32767)
 
 
 def _signed(x: int, bits: int) -> int:
@@ -250,15 +266,33 @@ class _Column:
 
 @dataclass(slots=True)
 class _Outlook:
-    """What the neighbours say about the next weight; `scale` and `value` relative to `base`."""
+    """What the neighbours say about the next weight; `scale` and `value` relative to `base`.
+
+    `size` and `strength` are the magnitude and the value that are predicted, as contexts have them.
+    """
 
     neighbours: list[int]
     scales: list[int]
     values: list[int]
     base: int
-    reciprocal: int
     scale: int
     value: int
+
+    @property
+    def size(self) -> int:
+        return min(octave(self.scale * self.base >> 14, 3), 120)
+
+    @property
+    def strength(self) -> int:
+        return min(octave(abs(self.value) >> 7, 1), 15)
+
+    def relative(self, x: int) -> int:
+        return _relative(x, *_reciprocal(self.base))
+
+
+def _relative(x: int, factor: int, shift: int) -> int:
+    size = min(abs(x) * factor >> (shift - 12), LARGEST_RELATIVE)
+    return -size if x < 0 else size
 
 
 class _Model:
@@ -268,8 +302,10 @@ class _Model:
         self._coder = coder
         self._chunk = chunk
         self._counters = [HALF] * (SLOTS * BINS)
-        self._weights = [[[INITIAL_WEIGHT] * INPUTS for _ in range(SETS)] for _ in range(2)]
-        self._seen = [[0] * SETS for _ in range(2)]
+        self._fine = [HALF] * FINE
+        self._weights = [[INITIAL_WEIGHT] * INPUTS for _ in range(SETS)]
+        self._seen = [0] * SETS
+        self._signs = self._gain = self._predicted = 0
         self._scale_weights = list(INITIAL_SCALES)
         self._value_weights = [0] * 12
         self._global = 256
@@ -298,7 +334,7 @@ class _Model:
             self._row_count = self._row_alive = 0
         own = self._columns[(column - self._column_start) % self._chunk.row]
         outlook = self._look(own)
-        level = self._code_level(outlook, own, column, state & 1, level)
+        level = self._code_level(outlook, own, state & 1, level)
         self._learn(outlook, own, _position_of(level, state))
         return level
 
@@ -309,84 +345,88 @@ class _Model:
         return self._history[at] if 0 <= at < len(self._history) else 0
 
     def _look(self, column: _Column) -> _Outlook:
-        product = (self._row_mean + 8) * (column.mean + 8) // (self._global + 8)
+        factor, shift = _reciprocal(self._global + 8)
+        product = (self._row_mean + 8) * (column.mean + 8) * factor >> shift
         base = min(product, LARGEST_BASE) + 16
-        reciprocal = (1 << 32) // base
-
-        def relative(x: int) -> int:
-            size = min(abs(x) * reciprocal >> 20, LARGEST_RELATIVE)
-            return -size if x < 0 else size
-
+        inverse = _reciprocal(base)
         neighbours = [self._behind(offset) for offset in self._offsets]
-        near = [relative(256 * x) for x in neighbours]
-        scales = [relative(self._row_mean), relative(column.mean), 4096]
-        scales += [abs(x) for x in near] + [relative(self._recent), relative(self._global)]
+        near = [_relative(256 * x, *inverse) for x in neighbours]
+        means = self._row_mean, column.mean
+        scales = [abs(x) for x in near] + [_relative(x, *inverse) for x in means] + [4096]
+        scales += [_relative(x, *inverse) for x in (self._recent, self._global)]
         corner = self._behind(self._offsets[2] + self._offsets[1])
-        values = [*near, relative(self._row_drift), relative(column.drift), relative(256 * corner)]
-        scale = sum(w * x for w, x in zip(self._scale_weights, scales, strict=True)) >> 16
-        value = sum(w * x for w, x in zip(self._value_weights, values, strict=True)) >> 16
-        scale = min(max(scale, 410), 65536)
-        return _Outlook(neighbours, scales, values, base, reciprocal, scale, _clamp(value, 65536))
+        drifts = self._row_drift, column.drift, 256 * corner
+        values = near + [_relative(x, *inverse) for x in drifts]
+        scale = min(max(_predict(self._scale_weights, scales), 410), 65536)
+        return _Outlook(
+            neighbours, scales, values, base, scale, _predict(self._value_weights, values)
+        )
 
-    def _contexts(
-        self, o: _Outlook, own: _Column, column: int, q: int
-    ) -> tuple[list[int], int, int]:
-        """Slots and weight sets of everything but the sign."""
-        left, back, above, corner, other, higher, second = map(abs, o.neighbours[:7])
-        row, mean = (min(octave(x >> 4, 2), 41) for x in (self._row_mean, own.mean))
-        means = min(octave(o.base >> 3, 3), 100)
-        around = 2 * left + second + back + 2 * above + corner + other + higher
-        local = min(octave(4 * around, 2), 50)
-        scale = min(octave((o.scale * o.base >> 12) >> 2, 3), 120)
-        value = min(octave(abs(o.value) >> 7, 1), 15)
+    def _contexts(self, o: _Outlook, own: _Column, q: int) -> tuple[list[int], int]:
+        """Slots and weight set of everything but the sign."""
+        row, mean = (min(octave(x >> 4, 2), 41) // 2 for x in (self._row_mean, own.mean))
         dead = 0 if own.alive else 1 + min(octave(own.rows, 0), 6)
-        place = min(column % self._chunk.kernel, 48)
+        run = min(octave(self._zero_run, 1), 15)
         slots = [
-            MEANS + 2 * (row // 2 + 21 * (mean // 2)),
-            LOCAL + 2 * (local + 51 * (means // 16)),
-            LEFT + 2 * _sevens(left, back, second),
-            ABOVE + 2 * _sevens(above, higher, corner),
-            KERNEL + 2 * (min(octave(left + above, 2), 15) + 16 * place),
-            SCALE + 2 * scale,
-            VALUE + 2 * (value + 16 * (scale // 4)),
-            DEAD + 2 * (min(octave(self._zero_run, 1), 15) + 16 * (dead + 8 * self._row_alive)),
+            SIZE + 2 * o.size,
+            VALUE + 2 * (o.strength + 16 * (o.size // 4)),
+            MEANS + 2 * (row + 21 * mean),
+            DEAD + 2 * (run + 16 * (dead + 8 * self._row_alive)),
         ]
-        sets = q + 2 * min(scale // 4, 23), q + 2 * min(local // 2, 23)
-        return [slot + q for slot in slots], *sets
+        return [slot + q for slot in slots], q + 2 * min(o.size // 4, 23)
 
-    def _sign_contexts(self, o: _Outlook, column: int) -> tuple[list[int], int, int]:
+    def _sign_contexts(self, o: _Outlook) -> tuple[list[int], int]:
         signs = [1 + (x > 0) - (x < 0) for x in o.neighbours]
-        clipped = [8 + _clamp(x, 8) for x in o.neighbours[:3]]
-        size = min(octave(abs(o.value) >> 7, 1), 15)
-        value = 15 - size if o.value < 0 else 16 + size
         slots = [
-            signs[0] + 3 * signs[1] + 9 * signs[2] + 27 * signs[6],
-            81 + signs[2] + 3 * signs[3] + 9 * signs[4] + 27 * signs[5],
-            162 + value,
-            194 + signs[2] + 3 * min(column % self._chunk.kernel, 48),
-            341 + clipped[0],
-            358 + clipped[2],
-            375 + clipped[1],
-            392 + signs[7] + 3 * signs[8] + 9 * signs[0],
+            15 - o.strength if o.value < 0 else 16 + o.strength,
+            32 + signs[0] + 3 * signs[1] + 9 * signs[2] + 27 * signs[6],
+            113 + 8 + _clamp(o.neighbours[2], 8),
+            130 + signs[7] + 3 * signs[8] + 9 * signs[0],
         ]
-        return [SIGN + slot for slot in slots], 768, 768 + value
+        return [SIGN + slot for slot in slots], 768
 
     # ---- decisions ----
 
-    def _code_level(self, o: _Outlook, own: _Column, column: int, q: int, level: int) -> int:
-        slots, one, two = self._contexts(o, own, column, q)
-        if not self._code_bit(slots, one, two, 0, int(level != 0)):
+    def _code_level(self, o: _Outlook, own: _Column, q: int, level: int) -> int:
+        slots, weights = self._contexts(o, own, q)
+        if not self._code_bit(slots, weights, 0, int(level != 0)):
             return 0
-        sign = self._sign_contexts(o, column)
-        negative = self._code_bit(*sign, 0, int(level < 0))
+        negative = self._code_sign(o, int(level < 0))
         if negative != (o.value < 0):
-            slots[6] += 992
-        size = self._code_magnitude(slots, one, two, abs(level))
+            slots[1] += 992
+        size = self._code_magnitude(o, slots, weights, abs(level))
         return -size if negative else size
 
-    def _code_magnitude(self, slots: list[int], one: int, two: int, size: int) -> int:
+    def _code_sign(self, o: _Outlook, negative: int) -> int:
+        """A sign; once enough of them have shown that nothing foretells them, without a context."""
+        if self._signs == TRIED_SIGNS and self._gain < LEAST_GAIN:
+            return self._coder.code(negative, 32768)
+        negative = self._code_bit(*self._sign_contexts(o), 0, negative)
+        if self._signs < TRIED_SIGNS:
+            self._signs += 1
+            self._gain += self._predicted - 32768 if negative else 32768 - self._predicted
+        return negative
+
+    def _code_magnitude(self, o: _Outlook, slots: list[int], weights: int, size: int) -> int:
+        """A magnitude above 0: its lower bits apart, as many as are nearly uniform."""
+        predicted = o.scale * o.base >> 21
+        bits = min(max(predicted.bit_length() - 1, 0), MOST_LOW_BITS)
+        upper = self._code_number(slots, weights, (size - 1 >> bits) + 1) - 1
+        first = FINE_NODES * (4 * o.size + min(upper, 3))
+        node, found = 1, upper
+        for i in reversed(range(bits)):
+            bit = size - 1 >> i & 1
+            if node < FINE_NODES:
+                bit = self._code_simply(first + node, bit)
+            else:
+                bit = self._coder.code(bit, 32768)
+            node, found = 2 * node + bit, 2 * found + bit
+        return min(found + 1, LARGEST_LEVEL)
+
+    def _code_number(self, slots: list[int], weights: int, number: int) -> int:
+        """A number above 0: one by one up to 8, then in intervals of 2, 2, 4, 4, 8, 8, ..."""
         for low in range(1, 8):
-            if not self._code_bit(slots, one, two, low, int(size > low)):
+            if not self._code_bit(slots, weights, low, int(number > low)):
                 return low
         low, bits, bin_ = 8, 1, 8
         while True:
@@ -394,58 +434,54 @@ class _Model:
                 bits += 1
             if bits == MOST_RAW_BITS:
                 break
-            beyond = int(size >= low + (1 << bits))
-            if not self._code_bit(slots, one, two, min(bin_, 15), beyond):
+            beyond = int(number >= low + (1 << bits))
+            if not self._code_bit(slots, weights, min(bin_, 15), beyond):
                 break
             low += 1 << bits
             bin_ += 1
         raw = 0
         for i in reversed(range(bits)):
-            raw = raw << 1 | self._coder.code((size - low) >> i & 1, 32768)
+            raw = raw << 1 | self._coder.code((number - low) >> i & 1, 32768)
         return low + raw
 
-    def _code_bit(self, slots: list[int], one: int, two: int, bin_: int, bit: int) -> int:
+    def _code_bit(self, slots: list[int], weights: int, bin_: int, bit: int) -> int:
         cells = [slot * BINS + bin_ for slot in slots]
         inputs = [_STRETCH[self._counters[cell] >> 20] for cell in cells]
-        sets = (0, one + 48 * bin_), (1, two + 48 * bin_)
-        first, second = (
-            sum(w * x for w, x in zip(self._weights[k][at], inputs, strict=True)) >> 14
-            for k, at in sets
-        )
-        p = _SQUASH[3072 + _clamp((first + second) >> 1, 3071)]
+        at = weights + 48 * bin_
+        total = sum(w * x for w, x in zip(self._weights[at], inputs, strict=True)) >> 14
+        p = self._predicted = _SQUASH[3072 + _clamp(total, 3071)]
         bit = self._coder.code(bit, p)
-        for (k, at), found in zip(sets, (first, second), strict=True):
-            error = (bit << 16) - _SQUASH[3072 + _clamp(found, 3071)]
-            self._learn_weights(k, at, inputs, error)
+        self._learn_weights(at, inputs, (bit << 16) - p)
         for cell in cells:
-            self._learn_counter(cell, p, bit)
+            count = self._counters[cell] & 1023
+            before = self._counters[cell] >> 10 if count else p << 6
+            self._counters[cell] = _moved(before, count, bit)
+        return bit
+
+    def _code_simply(self, cell: int, bit: int) -> int:
+        """A bit that one counter predicts."""
+        word = self._fine[cell]
+        bit = self._coder.code(bit, max(word >> 16, 1))
+        self._fine[cell] = _moved(word >> 10, word & 1023, bit)
         return bit
 
     # ---- learning ----
 
-    def _learn_weights(self, k: int, at: int, inputs: list[int], error: int) -> None:
-        seen = self._seen[k][at]
-        scaled = min(max(error * _PACE[seen >> 6] >> 5, -32768), 32767)
-        weights = self._weights[k][at]
-        self._weights[k][at] = [
-            _signed(w + ((16 * x * scaled >> 16) + 4 >> 3), 16)
-            for w, x in zip(weights, inputs, strict=True)
+    def _learn_weights(self, at: int, inputs: list[int], error: int) -> None:
+        seen = self._seen[at]
+        scaled = error * _PACE[seen >> 6] >> 6
+        self._weights[at] = [
+            _signed(w + ((16 * x * scaled >> 16) + 2 >> 2), 16)
+            for w, x in zip(self._weights[at], inputs, strict=True)
         ]
-        self._seen[k][at] = min(seen + 1, SEEN_LIMIT)
-
-    def _learn_counter(self, cell: int, mixed: int, bit: int) -> None:
-        p, count = self._counters[cell] >> 10, self._counters[cell] & 1023
-        if count == 0:
-            p = mixed << 6
-        p += ((4194303 if bit else 0) - p) * _RATE[count] >> 16
-        self._counters[cell] = p << 10 | min(count + 1, COUNT_LIMIT)
+        self._seen[at] = min(seen + 1, SEEN_LIMIT)
 
     def _learn(self, o: _Outlook, column: _Column, position: int) -> None:
         x = _clamp(position, LARGEST)
         size = abs(x) << 8
-        target = min(size * o.reciprocal >> 20, LARGEST_RELATIVE)
-        _adapt(self._scale_weights, o.scales, target - o.scale)
-        _adapt(self._value_weights, o.values, (-target if x < 0 else target) - o.value)
+        target = o.relative(size)
+        _adapt(self._scale_weights, o.scales, _short(target - o.scale))
+        _adapt(self._value_weights, o.values, _short((-target if x < 0 else target) - o.value))
         self._row_count = min(self._row_count + 1, 64)
         share = _SHARE[self._row_count]
         self._row_mean = _towards(self._row_mean, size, share)
@@ -462,8 +498,15 @@ class _Model:
         self._history.append(x)
 
 
-def _sevens(a: int, b: int, c: int) -> int:
-    return min(a, 7) + 8 * min(b, 7) + 64 * min(c, 7)
+def _moved(p: int, count: int, bit: int) -> int:
+    """A counter that moves towards a bit, rounding down, and never below 0."""
+    p += ((4194303 if bit else 127) - p >> 7) * _RATE[count] >> 8
+    return p << 10 | min(count + 1, COUNT_LIMIT)
+
+
+def _predict(weights: list[int], numbers: list[int]) -> int:
+    total = sum(_short(w >> 4) * x for w, x in zip(weights, numbers, strict=True))
+    return _signed(total, 32) >> 12
 
 
 def _adapt(weights: list[int], values: list[int], error: int) -> None:
