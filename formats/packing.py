@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
@@ -30,8 +30,9 @@ from dcz.formats.checkpoint import (
     write_checkpoint,
 )
 from dcz.formats.container import ContainerWriter
-from dcz.formats.digest import CHUNK, chunk_digests, combine, tensor_digest
+from dcz.formats.digest import CHUNK, chunk_digests, combine
 from dcz.formats.index import Index, TensorEntry
+from dcz.formats.sources import Source, Sources, find_sources
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
 Path = str | os.PathLike[str]
@@ -93,34 +94,11 @@ def pack(
             return dataclasses.replace(report, slope=attempts.slope)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A checkpoint's tensor as the codec sees it."""
-
-    checkpoint: Checkpoint
-    info: TensorInfo
-
-    @property
-    def name(self) -> str:
-        return self.info.name
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        return self.info.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.info.shape
-
-    def read(self) -> AnyArray:
-        return self.checkpoint.read(self.info.name)
-
-
 @dataclass(slots=True)
 class _Result:
     """A source with what became of it, until it is written."""
 
-    source: _Source
+    source: Source
     tensor: EncodedTensor
     digest: int
 
@@ -161,7 +139,7 @@ class _Attempts:
     ) -> None:
         recipe.check_patterns(list(checkpoint.tensors))
         self._stream = stream
-        self._sources = _find_sources(checkpoint, recipe)
+        self._sources = find_sources(checkpoint, recipe)
         self._jobs = jobs
         self._progress = progress
         self._planner = Planner(self._sources.stored, recipe)
@@ -203,48 +181,10 @@ class _Attempts:
 
 
 @dataclass(slots=True)
-class _Sources:
-    """A checkpoint's tensors: those to be stored, and those that equal another."""
-
-    checkpoint: Checkpoint
-    stored: list[_Source]
-    aliases: dict[str, str]
-
-
-def _find_sources(checkpoint: Checkpoint, recipe: Recipe) -> _Sources:
-    """Find the tensors that need not be stored, with those they equal."""
-    aliases = dict(checkpoint.ties)
-    tied_to = set(aliases.values())
-    seen: dict[tuple[object, ...], str] = {}
-    stored = []
-    kinds = {name: _kind(info, recipe) for name, info in checkpoint.tensors.items()}
-    alike = Counter(kind for name, kind in kinds.items() if name not in aliases)
-    for name, info in checkpoint.tensors.items():
-        if name in aliases:
-            continue
-        if alike[kinds[name]] == 1:
-            stored.append(_Source(checkpoint, info))
-            continue
-        array = checkpoint.read(name)
-        first = seen.setdefault((*kinds[name], tensor_digest(array)), name)
-        # What others are tied to keeps its own place, so that they share memory with it again.
-        if first != name and name not in tied_to and _equal(array, checkpoint.read(first)):
-            aliases[name] = first
-        else:
-            stored.append(_Source(checkpoint, info))
-    return _Sources(checkpoint, stored, aliases)
-
-
-def _kind(info: TensorInfo, recipe: Recipe) -> tuple[object, ...]:
-    """What equal tensors have in common besides their elements."""
-    return info.dtype, info.shape, recipe.settings_for(info.name)
-
-
-@dataclass(slots=True)
 class _Packer:
     """Writes one file: tensors in order, small ones held back until they fill a frame."""
 
-    sources: _Sources
+    sources: Sources
     stream: BinaryIO
     jobs: int | None
     progress: Progress | None
@@ -263,11 +203,9 @@ class _Packer:
                 self.progress(result.source.name, result.source.info.nbytes)
         for group in self.groups.values():
             self._write_group(writer, group)
-        writer.finish(self._index(writer, self.sources.aliases))
+        writer.finish(self._index(writer))
 
-    def _encoded(
-        self, sources: Sequence[_Source], plans: Sequence[TensorPlan]
-    ) -> Iterator[_Result]:
+    def _encoded(self, sources: Sequence[Source], plans: Sequence[TensorPlan]) -> Iterator[_Result]:
         """Encode side by side what is small together, and give the results in order."""
         jobs = self.jobs or os.cpu_count() or 1
         if jobs == 1:
@@ -319,14 +257,14 @@ class _Packer:
         info = result.source.info
         self.entries[info.name] = TensorEntry(info, frame, result.digest, error)
 
-    def _index(self, writer: ContainerWriter, aliases: dict[str, str]) -> Index:
+    def _index(self, writer: ContainerWriter) -> Index:
         tensors = {}
         checkpoint = self.sources.checkpoint
         for name, info in checkpoint.tensors.items():
-            if name not in aliases:
+            if name not in self.sources.aliases:
                 tensors[name] = self.entries[name]
                 continue
-            original = _resolve(name, aliases)
+            original = self.sources.original(name)
             entry = self.entries[original]
             tensors[name] = TensorEntry(
                 info,
@@ -341,17 +279,7 @@ class _Packer:
         return Index(writer.frames, tensors, error, dict(checkpoint.metadata))
 
 
-def _resolve(name: str, aliases: dict[str, str]) -> str:
-    while name in aliases:
-        name = aliases[name]
-    return name
-
-
-def _equal(a: AnyArray, b: AnyArray) -> bool:
-    return bool(np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)))
-
-
-def _encode(source: _Source, tensor_plan: TensorPlan) -> _Result:
+def _encode(source: Source, tensor_plan: TensorPlan) -> _Result:
     tensor = pipeline.encode(source, tensor_plan)
     step = CHUNK // source.dtype.itemsize
     starts = range(0, max(tensor.array.size, 1), step)

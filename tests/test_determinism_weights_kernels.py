@@ -77,6 +77,8 @@ def check_all(values: np.ndarray, cutoff: float = 0.0) -> None:
     low, scale = scaled(values)
     agree("summarize", values)
     agree("count_magnitudes", values, 8 * values.itemsize - 16, 0)
+    for room in (0, 3, values.size):
+        agree("select_magnitudes", values, 0.5, 1.5, room)
     for cells in (1, 100, 65536):
         agree("count_cells", values, cutoff, low, scale * cells / 2.0**32, cells)
     counts, sums = agree("histogram", values, cutoff, low, scale)
@@ -223,6 +225,9 @@ def test_any_histogram(bins: list[tuple[int, int]], data: st.DataObject) -> None
         ("count_cells", (np.zeros(3), 0.0, 0.0, np.inf, 8)),
         ("count_cells", (np.zeros(3), 0.0, 0.0, 1.0, 0)),
         ("count_cells", (np.zeros(3), 0.0, 0.0, 1.0, 65537)),
+        ("select_magnitudes", (np.zeros(3), 2.0, 1.0, 8)),
+        ("select_magnitudes", (np.zeros(3), -1.0, 1.0, 8)),
+        ("select_magnitudes", (np.zeros(3), 0.0, np.nan, 8)),
         ("take", (np.zeros(3, np.int32), np.zeros(3))),
         ("take", (np.zeros(3, np.uint8), np.zeros(0))),
         ("cluster", (np.array([1]), np.array([1]), 0)),

@@ -70,6 +70,7 @@ if BACKEND == "c":
         lloyd,
         lookup,
         measure,
+        select_magnitudes,
         summarize,
         take,
     )
@@ -115,6 +116,7 @@ else:
         lloyd,
         lookup,
         measure,
+        select_magnitudes,
         summarize,
         take,
     )
@@ -164,6 +166,7 @@ __all__ = [
     "pair_symbols",
     "quantize_trellis",
     "read_lengths",
+    "select_magnitudes",
     "split_pairs",
     "split_planes",
     "split_sparse",

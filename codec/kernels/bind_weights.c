@@ -42,6 +42,32 @@ static PyObject *count_magnitudes(PyObject *module, PyObject *args)
     return release(&arrays, Py_NewRef(Py_None));
 }
 
+static PyObject *select_magnitudes(PyObject *module, PyObject *args)
+{
+    array_list arrays = {.count = 0};
+    PyObject *values, *found;
+    unsigned long long first, last;
+    dcz_selection selection = {0, 0, 0, NULL};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OKKO", &values, &first, &last, &found)) return NULL;
+    if (add_array(&arrays, values, VALUES, 0) != 0
+        || add_array(&arrays, found, PATTERNS, PyBUF_WRITABLE) != 0) {
+        return release(&arrays, NULL);
+    }
+    if (arrays.view[0].itemsize != arrays.view[1].itemsize) return refuse(&arrays, "widths differ");
+    if (!aligned(&arrays.view[1])) return refuse(&arrays, "results are not aligned");
+    if (first > last || last >> (8 * arrays.view[0].itemsize - 1) != 0) {
+        return refuse(&arrays, "not a range of magnitudes");
+    }
+    selection.room = length(&arrays.view[1]);
+    selection.out = arrays.view[1].buf;
+    Py_BEGIN_ALLOW_THREADS
+    dcz_select_magnitudes(as_array(&arrays.view[0]), first, last, &selection);
+    Py_END_ALLOW_THREADS
+    return release(&arrays, Py_BuildValue("(nn)", (Py_ssize_t)selection.below,
+                                          (Py_ssize_t)selection.found));
+}
+
 static PyObject *histogram(PyObject *module, PyObject *args)
 {
     array_list arrays = {.count = 0};
@@ -190,6 +216,7 @@ static PyObject *lloyd(PyObject *module, PyObject *args)
 PyMethodDef dcz_weights_methods[] = {
     {"summarize", summarize, METH_VARARGS, NULL},
     {"count_magnitudes", count_magnitudes, METH_VARARGS, NULL},
+    {"select_magnitudes", select_magnitudes, METH_VARARGS, NULL},
     {"count_cells", count_cells, METH_VARARGS, NULL},
     {"histogram", histogram, METH_VARARGS, NULL},
     {"cluster", cluster, METH_VARARGS, NULL},

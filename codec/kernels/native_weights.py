@@ -20,6 +20,7 @@ from dcz.codec.kernels.weight_arguments import (
     check_limit,
     index_array,
     index_type,
+    magnitude_range,
     pattern_array,
     value_array,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "lloyd",
     "lookup",
     "measure",
+    "select_magnitudes",
     "summarize",
     "take",
 ]
@@ -61,6 +63,17 @@ def count_magnitudes(values: NDArray[Any], shift: int, prefix: int) -> NDArray[n
     counts = np.zeros(BINS, np.int64)
     _kernels.count_magnitudes(value_array(values), shift, prefix, counts)
     return counts
+
+
+def select_magnitudes(
+    values: NDArray[Any], first: float, last: float, room: int
+) -> tuple[int, int, NDArray[Any]]:
+    """Collect the magnitudes in a range; see `reference_weights.select_magnitudes`."""
+    array = value_array(values)
+    start, stop = magnitude_range(first, last, array.dtype)
+    found = np.empty(room, start.dtype)
+    below, count = _kernels.select_magnitudes(array, int(start), int(stop), found)
+    return below, count, found[: min(count, room)].view(array.dtype)
 
 
 def count_cells(

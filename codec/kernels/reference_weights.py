@@ -22,6 +22,7 @@ from dcz.codec.kernels.weight_arguments import (
     check_limit,
     index_array,
     index_type,
+    magnitude_range,
     pattern_array,
     value_array,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "lloyd",
     "lookup",
     "measure",
+    "select_magnitudes",
     "summarize",
     "take",
 ]
@@ -92,6 +94,42 @@ def count_magnitudes(values: NDArray[Any], shift: int, prefix: int) -> NDArray[n
         chosen = digits[_shifted(keys, shift + 16, bits) == np.uint64(prefix)]
         counts += np.bincount(chosen.astype(np.int64), minlength=BINS)
     return counts
+
+
+def select_magnitudes(
+    values: NDArray[Any], first: float, last: float, room: int
+) -> tuple[int, int, NDArray[Any]]:
+    """Collect the magnitudes in a range, and count those below it.
+
+    Parameters
+    ----------
+    values : float32[n] or float64[n]
+        A NaN lies beyond every range.
+    first, last : float
+        0 <= first <= last, both of the values' dtype and both in the range.
+    room : int
+        How many magnitudes to collect at most.
+
+    Returns
+    -------
+    below, count : int
+        How many magnitudes are below the range, and in it.
+    found : array[at most room]
+        The first of those in it, in their order.
+
+    Raises ValueError for values that are not floats or something else than a range.
+    """
+    array = value_array(values)
+    magnitude_range(first, last, array.dtype)
+    below = count = 0
+    found = [array[:0]]
+    for chunk in _chunks(array):
+        magnitudes = np.abs(chunk)
+        below += int(np.count_nonzero(magnitudes < first))
+        chosen = magnitudes[(magnitudes >= first) & (magnitudes <= last)]
+        found.append(chosen[: max(room - count, 0)])
+        count += chosen.size
+    return below, count, np.concatenate(found)
 
 
 def count_cells(

@@ -69,6 +69,14 @@ def check_levels(levels: int) -> int:
     return levels
 
 
+def magnitude_range(first: float, last: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the bit patterns of a range's ends; ValueError if they are none."""
+    if not 0 <= first <= last:
+        raise ValueError(f"{first} to {last} is no range of magnitudes")
+    ends: NDArray[Any] = np.abs(np.array([first, last], dtype))
+    return ends.view(f"u{dtype.itemsize}")
+
+
 def check_cells(cells: int) -> int:
     """Return cells; ValueError unless in 1..65536."""
     if not 1 <= cells <= BINS:

@@ -77,8 +77,19 @@ typedef struct {
     unsigned slot_bits;
 } dcz_table;
 
+/* Magnitudes in a range, and the number of those below it. */
+typedef struct {
+    size_t below;
+    size_t found; /* may exceed the room there is for them */
+    size_t room;
+    void *out;
+} dcz_selection;
+
 dcz_summary dcz_summarize(dcz_array values);
 void dcz_count_magnitudes(dcz_array values, unsigned shift, uint64_t prefix, int64_t *counts);
+/* Adds to a selection the bit patterns from `first` to `last`; both have no sign. */
+void dcz_select_magnitudes(dcz_array values, uint64_t first, uint64_t last,
+                           dcz_selection *selection);
 /* counts and sums have room for DCZ_BINS; those in use come first. Returns their number. */
 size_t dcz_histogram(dcz_array values, double cutoff, double low, double scale, int64_t *counts,
                      int64_t *sums, dcz_histogram_scratch *scratch);

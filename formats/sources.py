@@ -1,0 +1,97 @@
+"""What a checkpoint holds once equal tensors are counted once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcz.codec.frame import AnyArray
+from dcz.codec.recipe import Recipe
+from dcz.formats.digest import tensor_digest
+from dcz.formats.tensors import Checkpoint, TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint's tensor as the codec sees it."""
+
+    checkpoint: Checkpoint
+    info: TensorInfo
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.info.name
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Its dtype."""
+        return self.info.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.info.shape
+
+    def read(self) -> AnyArray:
+        """Its elements; may be called more than once. Raises InputError for bad data."""
+        return self.checkpoint.read(self.info.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A checkpoint's tensors.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    stored : list of Source
+        Those to be stored.
+    aliases : dict of str to str
+        The others, each with one that it equals.
+    """
+
+    checkpoint: Checkpoint
+    stored: list[Source]
+    aliases: dict[str, str]
+
+    def original(self, name: str) -> str:
+        """The stored tensor that a tensor equals."""
+        while name in self.aliases:
+            name = self.aliases[name]
+        return name
+
+
+def find_sources(checkpoint: Checkpoint, recipe: Recipe) -> Sources:
+    """Find the tensors that need not be stored, with those they equal."""
+    aliases = dict(checkpoint.ties)
+    tied_to = set(aliases.values())
+    seen: dict[tuple[object, ...], str] = {}
+    stored = []
+    kinds = {name: _kind(info, recipe) for name, info in checkpoint.tensors.items()}
+    alike = Counter(kind for name, kind in kinds.items() if name not in aliases)
+    for name, info in checkpoint.tensors.items():
+        if name in aliases:
+            continue
+        if alike[kinds[name]] == 1:
+            stored.append(Source(checkpoint, info))
+            continue
+        array = checkpoint.read(name)
+        first = seen.setdefault((*kinds[name], tensor_digest(array)), name)
+        # What others are tied to keeps its own place, so that they share memory with it again.
+        if first != name and name not in tied_to and _equal(array, checkpoint.read(first)):
+            aliases[name] = first
+        else:
+            stored.append(Source(checkpoint, info))
+    return Sources(checkpoint, stored, aliases)
+
+
+def _kind(info: TensorInfo, recipe: Recipe) -> tuple[object, ...]:
+    """What equal tensors have in common besides their elements."""
+    return info.dtype, info.shape, recipe.settings_for(info.name)
+
+
+def _equal(a: AnyArray, b: AnyArray) -> bool:
+    return bool(np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)))
