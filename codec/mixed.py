@@ -2,7 +2,7 @@
 
 Positions in the codebook are coded as binary decisions by adaptive models, which learn from the
 neighbours of each weight in its row, its column and its kernel; see `kernels.encode_mixed`. There
-are no tables: the models begin anew in every chunk of 2**20 weights.
+are no tables: the models begin anew in every chunk of 2**22 weights.
 
 Payload: reconstruction, geometry of the tensor, sizes of the chunks, chunks.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec import kernels, trellis
+from dcz.codec import kernels, multiples, trellis
 from dcz.codec.codebook import read_codebooks, write_codebooks
 from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
 from dcz.codec.errors import CorruptError, corrupt
@@ -39,6 +39,8 @@ from dcz.codec.trellis import CHUNK, STATES, TrellisTensor
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 6
+# The kind of reconstruction beside those of trellises.
+MULTIPLES = 1
 # Decoded positions lie within this of zero, whatever the bytes.
 REACH = 1 << 19
 PIECE = 1 << 16
@@ -131,12 +133,13 @@ class CodebookPoints:
 
 @dataclass(frozen=True, slots=True)
 class TrellisPoints:
-    """Reconstruction by a trellis: positions times a half step.
+    """Reconstruction by a trellis, or by multiples of a step: positions times a half step.
 
     Attributes
     ----------
     step : float
     states : int
+        Of the trellis; 1 for multiples of a step.
     dtype : dtype
     """
 
@@ -146,7 +149,8 @@ class TrellisPoints:
 
     def encode(self) -> bytes:
         """The points as a frame holds them."""
-        return bytes([self.states.bit_length() - 1]) + struct.pack("<f", self.step)
+        kind = self.states.bit_length() - 1 if self.states > 1 else MULTIPLES
+        return bytes([kind]) + struct.pack("<f", self.step)
 
     def values(self, positions: Positions) -> AnyArray:
         """The elements at some positions."""
@@ -167,14 +171,15 @@ def read_points(cursor: Cursor, member: Member) -> Points:
     if kind == 0:
         (book,) = read_codebooks(cursor, [member])
         return CodebookPoints(book, cursor.varint("index of zero", high=max(book.size, 1) - 1))
-    if 1 << kind not in STATES:
-        raise CorruptError(f"reconstruction: {kind} is none of 0 and 2 to 6")
+    states = 1 if kind == MULTIPLES else 1 << kind
+    if states not in (1, *STATES):
+        raise CorruptError(f"reconstruction: {kind} is none of 0 to 6")
     if not is_floating(member.dtype):
-        raise CorruptError(f"reconstruction: a trellis of {member.dtype} elements")
+        raise CorruptError(f"reconstruction: steps of {member.dtype} elements")
     (step,) = struct.unpack("<f", cursor.take(4, "half step"))
     if not 0 < step < np.inf:
         raise CorruptError(f"half step: {step} is not positive and finite")
-    return TrellisPoints(step, 1 << kind, member.dtype)
+    return TrellisPoints(step, states, member.dtype)
 
 
 def codable(tensor: SharedTensor) -> bool:
@@ -215,6 +220,9 @@ def _locate(tensor: SharedTensor) -> tuple[Points, Positions]:
         points = TrellisPoints(tensor.step, tensor.states, tensor.codebook.dtype)
         return points, tensor.positions
     book = tensor.codebook
+    found = multiples.find(book)
+    if found is not None:
+        return TrellisPoints(found[0], 1, book.dtype), found[1][tensor.indices]
     by_value = book.astype(np.float64) if is_floating(book.dtype) else book
     order = np.argsort(by_value, kind="stable")
     zero = int(np.argmin(np.abs(by_value[order])))

@@ -24,7 +24,7 @@ from dcz.codec.prune import Weights
 
 # The trellis begins anew at every multiple of this many elements, so that threads decode side by
 # side, in whole chunks of a digest.
-CHUNK = 1 << 20
+CHUNK = 1 << 22
 STATES = (4, 8, 16, 32, 64)
 DEFAULT_STATES = 64
 # What a bit may cost, in squared half steps.

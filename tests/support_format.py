@@ -584,7 +584,7 @@ def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
     dtype, total = members[0].dtype, members[0].numel
     kind = cursor.u8()
-    need(kind == 0 or 2 <= kind <= 6, "reconstruction")
+    need(kind <= 6, "reconstruction")
     book, zero, half_step = [], 0, 0.0
     if kind == 0:
         book = [cursor.take(size) for _ in range(cursor.varint(high=65536))]
@@ -597,12 +597,12 @@ def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     kernel = cursor.varint(1, row)
     width = cursor.varint(1, kernel)
     need(row % kernel == 0 and kernel % width == 0, "geometry")
-    sizes = [cursor.varint() for _ in range(0, total, 2**20)]
+    sizes = [cursor.varint() for _ in range(0, total, 2**22)]
     out = []
     for number, length in enumerate(sizes):
-        first = number * 2**20
+        first = number * 2**22
         mixture = Mixture(cursor.take(length), row, kernel, width, first, kind)
-        for level, position in mixture.elements(min(2**20, total - first)):
+        for level, position in mixture.elements(min(2**22, total - first)):
             if kind == 0:
                 need(0 <= zero + level < len(book), "index beyond the codebook")
                 out.append(book[zero + level])
@@ -659,12 +659,12 @@ def logistic() -> tuple[dict[int, int], list[int]]:
     for p in range(4096):
         while x < 3071 and squash[x] < 16 * p + 8:
             x += 1
-        stretch.append(clamp(x, 2047))
+        stretch.append(x)
     return squash, stretch
 
 
 SQUASH, STRETCH = logistic()
-TRELLISES = {0: (0, 0), 2: (2, 2), 3: (2, 5), 4: (2, 9), 5: (4, 18), 6: (10, 33)}
+TRELLISES = {0: (0, 0), 1: (0, 0), 2: (2, 2), 3: (2, 5), 4: (2, 9), 5: (4, 18), 6: (10, 33)}
 SCALE_WEIGHTS = [2621, 2621, 3932, 1311, 1311, 2621, 1311, 1311, 1311, 0, 0, 39322, 7864, 0]
 
 
@@ -754,6 +754,7 @@ class Mixture:
         return -size if x < 0 else size
 
     def _look(self, column: Seen) -> None:
+        column.mean = column.mean if column.count else self.overall
         r, shift = shares(self.overall + 8)
         product = (self.own_row.mean + 8) * (column.mean + 8) * r >> shift
         self.base = min(product, 2**23) + 16
@@ -789,7 +790,7 @@ class Mixture:
         self.own_row.count = min(self.own_row.count + 1, 64)
         for seen, k in (
             (self.own_row, 65536 // (self.own_row.count + 1)),
-            (column, 65536 // (min(column.count + 1, 32) + 1)),
+            (column, 65536 // (min(column.count + 2, 64) + 1)),
         ):
             seen.mean = towards(seen.mean, a, k)
             seen.drift = towards(seen.drift, 256 * p, k)
@@ -866,7 +867,7 @@ class Mixture:
         p = self.probability = SQUASH[clamp(d, 3071)]
         bit = self.coder.decode(p)
         error = (65536 * bit - p) * (2 + 20 // ((u >> 6) + 1)) >> 6
-        steps = [((16 * y * error >> 16) + 2) >> 2 for y in x]
+        steps = [((8 * y * error >> 16) + 1) >> 1 for y in x]
         moved = [wrap(w + step, 16) for w, step in zip(weights, steps, strict=True)]
         self.sets[first + 48 * bin_] = moved, min(u + 1, 1343)
         for cell in cells:

@@ -260,7 +260,7 @@ def test_many_levels_come_back() -> None:
 @pytest.mark.skipif(kernels.BACKEND != "c", reason="a million weights take minutes without C")
 def test_chunks_decode_alone() -> None:
     rng = np.random.default_rng(4)
-    numel = 2 * trellis.CHUNK + 1000
+    numel = trellis.CHUNK + 1000
     values = (rng.random(numel) < 0.02) * rng.normal(size=numel).astype(np.float32)
     shared = trellis.quantize(values, (numel // 8, 8), 0.2, 4)
     frame = mixed.encode(shared, (numel // 8, 8))

@@ -33,7 +33,7 @@ static void make_tables(dcz_mixed *m)
     m->squash[0] = m->squash[1];
     for (uint32_t p = 0; p < 4096; p++) {
         while (x < 6143 && m->squash[x] < 16 * p + 8) x++;
-        m->stretch[p] = (int16_t)(x < 1025 ? -2047 : x > 5119 ? 2047 : (int)x - 3072);
+        m->stretch[p] = (int16_t)((int)x - 3072);
     }
     for (uint32_t i = 0; i < 65; i++) m->share[i] = 65536 / (i + 1);
     for (uint32_t i = 0; i < 256; i++) m->reciprocal[i] = (uint16_t)(16777215 / (256 + i));
@@ -241,6 +241,7 @@ static inline void look(const dcz_mixed *m, const place *s, outlook *o)
 {
     const size_t *at = s->offsets;
     int16_t ninth;
+    if (s->column->rows == 0) s->column->mean = m->global;
     find_base(m, s, o);
     put_eight(o->neighbours, behind(s, at[0]), behind(s, at[1]), behind(s, at[2]),
               behind(s, at[3]), behind(s, at[4]), behind(s, at[5]), behind(s, at[6]),
@@ -328,7 +329,7 @@ static inline void learn(dcz_mixed *m, place *s, const outlook *o, int32_t posit
     s->recent = (uint32_t)towards(s->recent, size, 6554);
     s->zero_run = x ? 0 : s->zero_run + 1;
     column->alive |= x != 0;
-    share = m->share[least(column->rows + 1u, 32)];
+    share = m->share[least(column->rows + 2u, 64)];
     column->mean = (uint32_t)towards(column->mean, size, share);
     column->drift = towards(column->drift, (int64_t)x * 256, share);
     column->rows = (uint16_t)(column->rows + (column->rows < 65535));

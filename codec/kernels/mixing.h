@@ -43,14 +43,14 @@ static inline int32_t mix(const int16_t *inputs, const int16_t *weights)
 static inline void move_weights(int16_t *weights, const int16_t *inputs, int32_t error)
 {
 #if defined(__SSE2__)
-    __m128i x = _mm_slli_epi16(_mm_loadl_epi64((const __m128i *)inputs), 4);
+    __m128i x = _mm_slli_epi16(_mm_loadl_epi64((const __m128i *)inputs), 3);
     __m128i step = _mm_mulhi_epi16(x, _mm_set1_epi16((short)error));
     __m128i w = _mm_loadl_epi64((const __m128i *)weights);
-    step = _mm_srai_epi16(_mm_add_epi16(step, _mm_set1_epi16(2)), 2);
+    step = _mm_srai_epi16(_mm_add_epi16(step, _mm_set1_epi16(1)), 1);
     _mm_storel_epi64((__m128i *)weights, _mm_add_epi16(w, step));
 #else
     for (int i = 0; i < DCZ_MIXED_INPUTS; i++)
-        weights[i] = (int16_t)(weights[i] + (((16 * inputs[i] * error >> 16) + 2) >> 2));
+        weights[i] = (int16_t)(weights[i] + (((8 * inputs[i] * error >> 16) + 1) >> 1));
 #endif
 }
 

@@ -215,7 +215,7 @@ def _logistic() -> tuple[list[int], list[int]]:
     for p in range(4096):
         while x < 6143 and squash[x] < 16 * p + 8:
             x += 1
-        stretch.append(min(max(x - 3072, -2047), 2047))
+        stretch.append(x - 3072)
     return squash, stretch
 
 
@@ -345,6 +345,8 @@ class _Model:
         return self._history[at] if 0 <= at < len(self._history) else 0
 
     def _look(self, column: _Column) -> _Outlook:
+        if column.rows == 0:
+            column.mean = self._global
         factor, shift = _reciprocal(self._global + 8)
         product = (self._row_mean + 8) * (column.mean + 8) * factor >> shift
         base = min(product, LARGEST_BASE) + 16
@@ -471,7 +473,7 @@ class _Model:
         seen = self._seen[at]
         scaled = error * _PACE[seen >> 6] >> 6
         self._weights[at] = [
-            _signed(w + ((16 * x * scaled >> 16) + 2 >> 2), 16)
+            _signed(w + ((8 * x * scaled >> 16) + 1 >> 1), 16)
             for w, x in zip(self._weights[at], inputs, strict=True)
         ]
         self._seen[at] = min(seen + 1, SEEN_LIMIT)
@@ -490,7 +492,7 @@ class _Model:
         self._recent = _towards(self._recent, size, 6554)
         self._zero_run = 0 if x else self._zero_run + 1
         column.alive |= x != 0
-        share = _SHARE[min(column.rows + 1, 32)]
+        share = _SHARE[min(column.rows + 2, 64)]
         column.mean = _towards(column.mean, size, share)
         column.drift = _towards(column.drift, 256 * x, share)
         column.rows = min(column.rows + 1, 65535)

@@ -27,7 +27,7 @@ static inline double value_at(const dcz_weighted *w, size_t i)
 }
 
 static inline void consider(int32_t level, double size, unsigned low, const double *rates,
-                            int32_t *best, double *cost)
+                            uint16_t *best, double *cost)
 {
     double apart, sum;
     if (level < 0) return;
@@ -35,12 +35,12 @@ static inline void consider(int32_t level, double size, unsigned low, const doub
     sum = apart * apart + rates[level < LEVELS ? level : LEVELS - 1];
     if (sum < *cost) {
         *cost = sum;
-        *best = level;
+        *best = (uint16_t)level;
     }
 }
 
 /* The best magnitude, and its cost, of each way: a zero stays zero. */
-static void find_candidates(double size, const double *rates, int32_t *levels, double *costs)
+static void find_candidates(double size, const double *rates, uint16_t *levels, double *costs)
 {
     for (unsigned low = 0; low < 2; low++, rates += LEVELS) {
         int32_t nearest = (int32_t)((size + low) * 0.5);

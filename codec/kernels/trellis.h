@@ -22,7 +22,7 @@ typedef struct {
 
 /* What a run through the values needs for each of them. */
 typedef struct {
-    int32_t levels[4]; /* the best magnitude of each way */
+    uint16_t levels[4]; /* the best magnitude of each way */
     uint64_t second;   /* for each state whether its second predecessor is the nearer */
 } dcz_choice;
 

@@ -278,8 +278,18 @@ def mixed_wide_levels() -> bytes:
 
 @frame
 def mixed_codebook() -> bytes:
+    return frame_of_few([-2.51, -1, 0, 1.57, 7.003])
+
+
+@frame
+def mixed_multiples() -> bytes:
+    return frame_of_few([-0.2, -0.1, 0, 0.1, 0.3])
+
+
+def frame_of_few(values: list[float]) -> bytes:
+    """A file of one tensor of five values, some of its columns zero."""
     weight = random(21).choice(
-        np.array([-2.5, -1, 0, 1.5, 7], np.float32), (40, 50), p=[0.02, 0.03, 0.9, 0.03, 0.02]
+        np.array(values, np.float32), (40, 50), p=[0.02, 0.03, 0.9, 0.03, 0.02]
     )
     weight[:, 20:30] = 0
     codebook, indices = np.unique(weight, return_inverse=True)
