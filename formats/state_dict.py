@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcz.codec.errors import InputError, located
-from dcz.formats.tensors import Array, Checkpoint, TensorInfo, canonical_array, checked_info
+from dcz.formats.tensors import (
+    CORNER,
+    Array,
+    Checkpoint,
+    TensorInfo,
+    canonical_array,
+    checked_info,
+)
 from dcz.formats.torch_tensors import array_from_tensor, require_torch, tensor_dtype
 
 if TYPE_CHECKING:
@@ -75,6 +82,14 @@ class StateDictCheckpoint(Checkpoint):
                 return values
             kept = array_from_tensor(mask) != 0
         return canonical_array(np.where(kept, values, np.zeros((), values.dtype)))
+
+    def corner(self, name: str) -> Array:
+        """Return the first elements along each axis; none of a pruned tensor."""
+        tensor, mask = self._sources[name]
+        if mask is not None:
+            return super().corner(name)
+        with located(file=self.path, tensor=name):
+            return array_from_tensor(tensor[(slice(CORNER),) * tensor.dim()])
 
     def close(self) -> None:
         """Let go of the tensors; arrays that were read stay valid."""

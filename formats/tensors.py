@@ -19,6 +19,7 @@ Read: TypeAlias = Callable[[str], Array]
 
 MAX_DIMENSIONS = 32  # the limit of NumPy 1; NumPy 2 has 64
 MAX_BYTES = 2**63 - 1
+CORNER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,13 @@ class Checkpoint(ABC):
         It is a view of the file or of the caller's memory where that is possible.
         """
 
+    def corner(self, name: str) -> Array:
+        """Return a few elements, the same ones of tensors of one shape, without reading the rest.
+
+        There are none where the format has no such way.
+        """
+        return np.empty(0, self.tensors[name].dtype)
+
     def close(self) -> None:  # noqa: B027 - what is in memory has nothing to close
         """Let go of the source; arrays that were read stay valid."""
 
@@ -124,6 +132,11 @@ def canonical_array(array: Array) -> Array:
     view = np.require(plain, requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
     view.flags.writeable = False
     return view
+
+
+def corner_of(array: Array) -> Array:
+    """Return the first elements along each axis."""
+    return canonical_array(array[(slice(CORNER),) * array.ndim])
 
 
 def read_as(read: Read, info: TensorInfo) -> Array:

@@ -40,6 +40,7 @@ if BACKEND == "c":
         read_lengths,
         split_sparse,
         write_digests,
+        write_lengths,
     )
     from dcz.codec.kernels.native_planes import (
         count_bytes,
@@ -84,6 +85,7 @@ else:
         read_lengths,
         split_sparse,
         write_digests,
+        write_lengths,
     )
     from dcz.codec.kernels.reference_planes import (
         count_bytes,
@@ -160,4 +162,5 @@ __all__ = [
     "summarize",
     "take",
     "write_digests",
+    "write_lengths",
 ]

@@ -1,5 +1,5 @@
 /* Length-limited prefix codes by package-merge: Larmore and Hirschberg, "A fast algorithm for
- * optimal length-limited Huffman codes", 1990. */
+ * optimal length-limited Huffman codes", 1990. And how a file holds their lengths. */
 #include "coding.h"
 
 #include <string.h>
@@ -79,4 +79,21 @@ int dcz_code_lengths(const int64_t *counts, uint32_t alphabet, uint32_t limit,
                             scratch->weights[level & 1], scratch->is_package[level]);
     read_lengths(scratch, used, limit, lengths);
     return 1;
+}
+
+size_t dcz_write_lengths(const uint8_t *lengths, uint32_t alphabet, uint8_t *out)
+{
+    int before = dcz_first_guess(alphabet);
+    uint32_t waiting = 0, bits = 0;
+    size_t size = 0;
+    for (uint32_t symbol = 0; symbol < alphabet; symbol++) {
+        int length = lengths[symbol], step = length - before;
+        uint32_t word = step == 0 ? 0 : step == 1 ? 1 : step == -1 ? 3 : 7u | (uint32_t)length << 3;
+        waiting |= word << bits;
+        bits += step == 0 ? 1 : step == 1 ? 2 : step == -1 ? 3 : 7;
+        for (; bits >= 8; bits -= 8, waiting >>= 8) out[size++] = (uint8_t)waiting;
+        before = length;
+    }
+    if (bits > 0) out[size++] = (uint8_t)waiting;
+    return size;
 }
