@@ -73,6 +73,10 @@ class Cursor:
 
     def varint(self, field: str, *, low: int = 0, high: int = 2**64 - 1) -> int:
         """The next varint. Raises CorruptError unless it is minimal and low <= value <= high."""
+        first = self.data[self.position] if self.position < len(self.data) else 0x80
+        if first < 0x80 and low <= first <= high:  # most are: spare them the loop
+            self.position += 1
+            return first
         value = 0
         for length in range(MAX_BYTES):
             byte = self.byte(field)
