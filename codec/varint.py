@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from dcz.codec.errors import CorruptError, TruncatedError
 
 MAX_BYTES = 10
+_SHORT = [bytes([value]) for value in range(0x80)]
 
 
 def encode_varint(value: int) -> bytes:
     """Encode 0 <= value < 2**64, seven bits a byte, lowest first."""
+    if 0 <= value < 0x80:
+        return _SHORT[value]
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

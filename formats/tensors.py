@@ -129,7 +129,9 @@ def canonical_array(array: Array) -> Array:
     little = by_numpy(plain.dtype).numpy
     if plain.dtype != little:
         plain = plain.byteswap().view(little)
-    view = np.require(plain, requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
+    if not (plain.flags.c_contiguous and plain.flags.aligned):
+        plain = np.require(plain, requirements=["C_CONTIGUOUS", "ALIGNED"])
+    view = plain.view()
     view.flags.writeable = False
     return view
 
