@@ -53,11 +53,11 @@ class Cursor:
 
     def take(self, size: int, field: str) -> memoryview:
         """The next `size` bytes. Raises TruncatedError, naming `field`."""
-        if size > self.remaining:
+        start, stop = self.position, self.position + size
+        if stop > len(self.data):
             raise TruncatedError(f"{field}: {size} bytes declared, {self.remaining} left")
-        start = self.position
-        self.position += size
-        return self.data[start : self.position]
+        self.position = stop
+        return self.data[start:stop]
 
     def byte(self, field: str) -> int:
         """The next byte as an integer. Raises TruncatedError, naming `field`."""

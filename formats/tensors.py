@@ -108,16 +108,22 @@ def checked_info(name: str, dtype: NumpyDType, shape: Sequence[int]) -> TensorIn
         name that is not valid Unicode.
     """
     row = by_numpy(dtype)
-    if len(shape) > MAX_DIMENSIONS:
-        raise UnsupportedError(f"{len(shape)} dimensions are more than {MAX_DIMENSIONS}")
-    # NumPy multiplies the non-zero dimensions even where the product is zero.
-    if math.prod(size for size in shape if size) * row.itemsize > MAX_BYTES:
-        raise UnsupportedError(f"shape {list(shape)} exceeds the address space")
+    check_size(shape, row.itemsize)
     try:
         name.encode()
     except UnicodeEncodeError:
         raise UnsupportedError("the name is not valid Unicode") from None
     return TensorInfo(name, row.numpy, tuple(int(size) for size in shape))
+
+
+def check_size(shape: Sequence[int], itemsize: int) -> None:
+    """Raise UnsupportedError for more than 32 dimensions or a size beyond 2^63 - 1 bytes."""
+    if len(shape) > MAX_DIMENSIONS:
+        raise UnsupportedError(f"{len(shape)} dimensions are more than {MAX_DIMENSIONS}")
+    # NumPy multiplies the non-zero dimensions even where the product is zero.
+    numel = math.prod(shape) or math.prod(size for size in shape if size)
+    if numel * itemsize > MAX_BYTES:
+        raise UnsupportedError(f"shape {list(shape)} exceeds the address space")
 
 
 def canonical_array(array: Array) -> Array:
