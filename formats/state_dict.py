@@ -90,11 +90,9 @@ class StateDictCheckpoint(Checkpoint):
         return canonical_array(np.where(kept, values, np.zeros((), values.dtype)))
 
     def corner(self, name: str) -> Array:
-        """Return the first elements along each axis; none of a pruned tensor."""
+        """Return the first elements along each axis."""
         tensor, mask = self._sources[name]
-        if mask is not None:
-            return super().corner(name)
-        if tensor.is_contiguous():
+        if mask is not None or tensor.is_contiguous():
             return corner_of(self.read(name))
         with located(file=self.path, tensor=name):
             return array_from_tensor(tensor[(slice(CORNER),) * tensor.dim()])

@@ -83,16 +83,17 @@ int dcz_code_lengths(const int64_t *counts, uint32_t alphabet, uint32_t limit,
 
 size_t dcz_write_lengths(const uint8_t *lengths, uint32_t alphabet, uint8_t *out)
 {
+    /* One shorter, the same, one longer. */
+    static const uint8_t words[3] = {3, 0, 1}, sizes[3] = {3, 1, 2};
     int before = dcz_first_guess(alphabet);
     uint32_t waiting = 0, bits = 0;
     size_t size = 0;
     for (uint32_t symbol = 0; symbol < alphabet; symbol++) {
-        int length = lengths[symbol], step = length - before;
-        uint32_t word = step == 0 ? 0 : step == 1 ? 1 : step == -1 ? 3 : 7u | (uint32_t)length << 3;
-        waiting |= word << bits;
-        bits += step == 0 ? 1 : step == 1 ? 2 : step == -1 ? 3 : 7;
+        uint32_t step = (uint32_t)(lengths[symbol] - before + 1);
+        waiting |= (step < 3 ? words[step] : 7u | (uint32_t)lengths[symbol] << 3) << bits;
+        bits += step < 3 ? sizes[step] : 7;
         for (; bits >= 8; bits -= 8, waiting >>= 8) out[size++] = (uint8_t)waiting;
-        before = length;
+        before = lengths[symbol];
     }
     if (bits > 0) out[size++] = (uint8_t)waiting;
     return size;
