@@ -130,10 +130,11 @@ def _price(shape: Histogram, centroids: Centroids) -> float:
 def _redundancy(shape: Histogram, centroids: Centroids) -> float:
     """What a Huffman code of the indices costs above their entropy, as a share of it."""
     counts = shape.occupancy(centroids)
-    used = counts[counts > 0].astype(np.float64)
+    used = counts[counts > 0]
     if used.size < 2:
         return 0.0
-    entropy = np.cumsum(used * (log2(float(used.sum())) - log2(used)))[-1]
+    logarithms = log2(np.append(used, used.sum()))
+    entropy = np.cumsum(used * (logarithms[-1] - logarithms[:-1]))[-1]
     return cross_entropy_bits(counts, code_lengths(counts)) / float(entropy) - 1
 
 

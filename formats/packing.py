@@ -30,7 +30,7 @@ from dcz.formats.checkpoint import (
     write_checkpoint,
 )
 from dcz.formats.container import ContainerWriter
-from dcz.formats.digest import CHUNK, chunk_digests, combine
+from dcz.formats.digest import CHUNK, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
 from dcz.formats.sources import Source, Sources, find_sources
 from dcz.formats.tensors import Checkpoint, TensorInfo
@@ -285,11 +285,16 @@ class _Packer:
 
 def _encode(source: Source, tensor_plan: TensorPlan) -> _Result:
     tensor = pipeline.encode(source, tensor_plan)
-    step = CHUNK // source.dtype.itemsize
+    return _Result(source, tensor, _digest_of_decoded(tensor))
+
+
+def _digest_of_decoded(tensor: EncodedTensor) -> int:
+    """Digest of what a decoder will give, which is never in memory as a whole."""
+    if tensor.shared is None:
+        return tensor_digest(tensor.array)
+    step = CHUNK // tensor.array.dtype.itemsize
     starts = range(0, max(tensor.array.size, 1), step)
-    chunks = (tensor.decoded(start, start + step) for start in starts)
-    digest = combine([found for chunk in chunks for found in chunk_digests(chunk)])
-    return _Result(source, tensor, digest)
+    return combine([tensor_digest(tensor.decoded(start, start + step)) for start in starts])
 
 
 def verify(archive: Archive, progress: Progress | None = None) -> None:
