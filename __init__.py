@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dcz import training as training
     from dcz.codec.errors import (
         ChecksumError,
         CorruptError,
@@ -92,6 +93,8 @@ _MODULES = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name == "calibration":  # a module, and so no part of `from dcz import *`
         return import_module("dcz.formats.calibration")
+    if name == "training":  # needs PyTorch, so that it is no part of `from dcz import *`
+        return import_module("dcz.training")
     if name not in __all__:
         raise AttributeError(f"module 'dcz' has no attribute {name!r}")
     inner = "open_archive" if name == "open" else name
@@ -101,4 +104,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "calibration"])
+    return sorted([*__all__, "calibration", "training"])

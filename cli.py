@@ -34,6 +34,7 @@ examples:
   dcz pack model.pt --preset balanced --target-size 2000000
   dcz pack model.pt --recipe layers.toml           settings by tensor name
   dcz pack model.pt --preset balanced --calibration model.cal.safetensors --max-error 2e-2
+  dcz pack model.pt --bits 5 --note test_error=0.0153
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
 a recipe file:
@@ -170,6 +171,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _note(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
 def _add_pack(subparsers: Any) -> None:
     parser = _command(subparsers, "pack", commands.pack, "pack a checkpoint", _PACK_EXAMPLES)
     add = parser.add_argument
@@ -178,7 +186,8 @@ def _add_pack(subparsers: Any) -> None:
     add(
         "--preset",
         metavar="P",
-        help="paper: k-means and Huffman coding (the default); balanced: smaller at equal error",
+        help="paper: k-means and Huffman coding (the default); balanced: smaller at equal error; "
+        "max: smallest, and slow",
     )
     add("--sparsity", type=float, metavar="F", help="share of the weights to prune, 0 to 1")
     add("--threshold", type=float, metavar="T", help="prune weights of smaller magnitude instead")
@@ -188,11 +197,20 @@ def _add_pack(subparsers: Any) -> None:
     add("--max-error", type=float, metavar="E", help="relative squared error (default: 1e-3)")
     add("--target-ratio", type=float, metavar="R", help="how many times smaller, instead")
     add("--target-size", type=int, metavar="BYTES", help="size of the file, instead")
-    add("--quantizer", metavar="Q", help="kmeans, grid or lossless; overrides the preset")
+    add("--quantizer", metavar="Q", help="kmeans, grid, trellis or lossless; overrides the preset")
     add("--initialisation", metavar="I", help="best (default), optimal, linear, density or random")
-    add("--coder", metavar="C", help="huffman or auto (default: by quantizer)")
+    add("--states", type=int, metavar="N", help="of a trellis: 4, 8, 16, 32 or 64 (default)")
+    add("--coder", metavar="C", help="huffman, auto or mixed (default: by quantizer)")
     add("--recipe", type=Path, metavar="FILE", help="TOML file with these settings by tensor name")
     add("--calibration", metavar="FILE", help="of dcz.calibration.collect: errors of the output")
+    add(
+        "--note",
+        type=_note,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="kept in the file and shown in reports, such as test_error=0.0153; may be repeated",
+    )
     add("--compare", action="store_true", help="also measure the source through zstd -19 (slow)")
     add("--force", action="store_true", help="replace an existing file that is not a .dcz file")
     _add_jobs(parser)

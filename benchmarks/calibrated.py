@@ -26,6 +26,7 @@ from typing import Any
 import efficientnet
 import minilm
 import nncodec_bridge
+import photographs
 import torch
 from checkpoints import fetch, load
 from torch import nn
@@ -204,17 +205,20 @@ def nncodec_row(data: Sentences, ours: Row) -> Row:
 
 def efficientnet_rows(scratch: Path) -> list[Row]:
     """Agreement of the top class at given sizes, with the spread over the photographs' crops."""
-    model = efficientnet.load_model()
-    test = efficientnet.crops(efficientnet.TEST, 160, seed=2)
-    inputs = efficientnet.crops(efficientnet.CALIBRATION, 256, batch=4)
-    known = dcz.calibration.collect(model, inputs)
+    source = fetch("efficientnet-lite0")
+    model = efficientnet.load(source)
+    test = photographs.crops(photographs.TEST, 160, seed=2).split(8)
+    known = dcz.calibration.collect(
+        model, photographs.crops(photographs.CALIBRATION, 256, seed=0).split(4)
+    )
     rows = []
     for size in SIZES:
         for method, calibration in (("balanced", None), ("balanced, calibrated", known)):
             path = scratch / "efficientnet.dcz"
             recipe = dcz.Recipe(preset="balanced", target_size=size, calibration=calibration)
-            report = dcz.pack(fetch("efficientnet-lite0"), path, recipe, jobs=1)
-            packed = efficientnet.load_model(dcz.load_state_dict(path))
+            report = dcz.pack(source, path, recipe, jobs=1)
+            packed = efficientnet.EfficientNetLite0().eval()
+            dcz.load_model(packed, path)
             found = dcz.calibration.fidelity(model, packed, test)
             spread = _spread(model, packed, test)
             goal = AGREEMENTS[size]

@@ -1,169 +1,100 @@
-"""efficientnet-lite0 as a PyTorch module, and crops of photographs to feed it.
+"""EfficientNet-Lite0 (Tan and Le 2019; the Lite variant by Google, 2020) for its checkpoint.
 
-The module's parameters carry the checkpoint's names, so that calibration and checkpoint match.
+The modules' names are those of the checkpoint; strided convolutions are padded as in TensorFlow,
+more at the end than at the start. Inputs are float32 (n, 3, 224, 224), (grey value - 127) / 128.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from checkpoints import fetch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIDE = 224
-# Kernel, stride, expansion, channels and repetitions of each stage (Tan and Le 2019, lite).
-STAGES = (
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
-)
-# Photographs by the package that they ship with. No two of a motif are on both sides.
-CALIBRATION = (
-    "sklearn/datasets/images/china.jpg",
-    "skimage/data/motorcycle_left.png",
-    "skimage/data/coffee.png",
-    "skimage/data/retina.jpg",
-    "skimage/data/grass.png",
-    "skimage/data/coins.png",
-    "matplotlib/mpl-data/sample_data/grace_hopper.jpg",
-)
-VALIDATION = ("skimage/data/rocket.jpg", "skimage/data/hubble_deep_field.jpg")
-TEST = (
-    "sklearn/datasets/images/flower.jpg",
-    "skimage/data/chelsea.png",
-    "skimage/data/astronaut.png",
-    "skimage/data/camera.png",
+# Repeats, kernel, stride, expansion, channels of the blocks' groups.
+_GROUPS = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
 )
 
 
-class Same(nn.Conv2d):
-    """A convolution whose output is as large as its input over the stride, as in TensorFlow."""
+class SameConv(nn.Conv2d):
+    """A convolution whose output has the input's size over the stride, rounded up."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pad as TensorFlow does: the odd one at the end."""
-        return super().forward(functional.pad(x, self.margin()))
-
-    def margin(self) -> tuple[int, int, int, int]:
-        """Padding for inputs of even sides."""
-        size, stride = self.kernel_size[0], self.stride[0]
-        total = size - stride if size > stride else 0
-        return (total // 2, total - total // 2) * 2
+    def forward(self, values: Tensor) -> Tensor:
+        """Pad, then convolve."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        missing = [max(kernel - (size % stride or stride), 0) for size in values.shape[:1:-1]]
+        before_and_after = [pad for m in missing for pad in (m // 2, m - m // 2)]
+        return super().forward(functional.pad(values, before_and_after))
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3)
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> SameConv:
+    return SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
 
 class Block(nn.Module):
-    """Expand, filter by channels, project; the input is added where it fits."""
+    """Expand, filter each channel, project; added to the input where the shapes agree."""
 
-    def __init__(self, size: int, stride: int, expansion: int, before: int, after: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
-        inner = before * expansion
-        self.expands = expansion > 1
-        self.adds = stride == 1 and before == after
-        if self.expands:
-            self._expand_conv = nn.Conv2d(before, inner, 1, bias=False)
-            self._bn0 = _norm(inner)
-        self._depthwise_conv = Same(inner, inner, size, stride, groups=inner, bias=False)
-        self._bn1 = _norm(inner)
-        self._project_conv = nn.Conv2d(inner, after, 1, bias=False)
-        self._bn2 = _norm(after)
+        inner = inputs * expansion
+        if expansion > 1:
+            self._expand_conv = _conv(inputs, inner, 1)
+            self._bn0 = nn.BatchNorm2d(inner, 1e-3)
+        self._depthwise_conv = _conv(inner, inner, kernel, stride, groups=inner)
+        self._bn1 = nn.BatchNorm2d(inner, 1e-3)
+        self._project_conv = _conv(inner, outputs, 1)
+        self._bn2 = nn.BatchNorm2d(outputs, 1e-3)
+        self._expands = expansion > 1
+        self._adds = stride == 1 and inputs == outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        """float32[images, channels, rows, columns]."""
-        y = functional.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        y = functional.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
-        return x + y if self.adds else y
+    def forward(self, values: Tensor) -> Tensor:
+        """Return (n, outputs, height / stride, width / stride)."""
+        inner = values
+        if self._expands:
+            inner = functional.relu6(self._bn0(self._expand_conv(inner)))
+        inner = functional.relu6(self._bn1(self._depthwise_conv(inner)))
+        projected: Tensor = self._bn2(self._project_conv(inner))
+        return values + projected if self._adds else projected
 
 
-class EfficientNet(nn.Module):
-    """The network; gives logits of the 1,000 classes of ImageNet."""
+class EfficientNetLite0(nn.Module):
+    """4.65 million weights, 1000 classes of ImageNet."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem = Same(3, 32, 3, 2, bias=False)
-        self._bn0 = _norm(32)
-        blocks, before = [], 32
-        for size, stride, expansion, after, count in STAGES:
-            for number in range(count):
-                blocks.append(Block(size, 1 if number else stride, expansion, before, after))
-                before = after
+        self._conv_stem = _conv(3, 32, 3, 2)
+        self._bn0 = nn.BatchNorm2d(32, 1e-3)
+        blocks: list[Block] = []
+        inputs = 32
+        for repeats, kernel, stride, expansion, outputs in _GROUPS:
+            for number in range(repeats):
+                blocks.append(Block(inputs, outputs, kernel, 1 if number else stride, expansion))
+                inputs = outputs
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = nn.Conv2d(before, 1280, 1, bias=False)
-        self._bn1 = _norm(1280)
+        self._conv_head = _conv(inputs, 1280, 1)
+        self._bn1 = nn.BatchNorm2d(1280, 1e-3)
         self._fc = nn.Linear(1280, 1000)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """float32[images, 3, 224, 224] to float32[images, 1000]."""
-        x = functional.relu6(self._bn0(self._conv_stem(x)))
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (n, 1000)."""
+        values = functional.relu6(self._bn0(self._conv_stem(images)))
         for block in self._blocks:
-            x = block(x)
-        x = functional.relu6(self._bn1(self._conv_head(x)))
-        return self._fc(x.mean((2, 3)))
+            values = block(values)
+        values = functional.relu6(self._bn1(self._conv_head(values)))
+        logits: Tensor = self._fc(values.mean((2, 3)))
+        return logits
 
 
-def load_model(state: dict[str, Tensor] | None = None) -> EfficientNet:
-    """The model with its own weights, or with others under the checkpoint's names."""
-    if state is None:
-        state = torch.load(fetch("efficientnet-lite0"), weights_only=True)
-    model = EfficientNet().eval()
-    model.load_state_dict(state)
-    return model
-
-
-def crops(photographs: Sequence[str], count: int, seed: int = 0, batch: int = 8) -> list[Tensor]:
-    """Batches of random crops of photographs, mirrored every other time, as the network wants them.
-
-    A crop has between a third and all of the photograph's shorter side.
-    """
-    images = [_load(name) for name in photographs]
-    draw = random.Random(seed)
-    found = [_crop(images[number % len(images)], draw) for number in range(count)]
-    return list(torch.stack(found).split(batch))
-
-
-def _load(name: str) -> Tensor:
-    from importlib.util import find_spec
-
-    from PIL import Image
-
-    package, _, rest = name.partition("/")
-    spec = find_spec(package)
-    assert spec is not None and spec.submodule_search_locations
-    image = Image.open(Path(spec.submodule_search_locations[0]) / rest).convert("RGB")
-    pixels = np.asarray(image, np.float32).transpose(2, 0, 1)
-    return (torch.from_numpy(pixels) - 127) / 128
-
-
-def _crop(image: Tensor, draw: random.Random) -> Tensor:
-    height, width = image.shape[1:]
-    side = int(min(height, width) * draw.uniform(0.4, 1.0))
-    top, left = draw.randint(0, height - side), draw.randint(0, width - side)
-    part = image[None, :, top : top + side, left : left + side]
-    part = functional.interpolate(part, (SIDE, SIDE), mode="bicubic", antialias=True)[0]
-    return part.flip(2) if draw.random() < 0.5 else part
-
-
-def main() -> None:
-    """Show the classes that photographs are taken for."""
-    model = load_model()
-    with torch.no_grad():
-        for name in (*CALIBRATION, *VALIDATION, *TEST):
-            logits = model(crops([name], 4)[0])
-            top = logits.softmax(1).max(1)
-            print(name, top.indices.tolist(), [round(p, 2) for p in top.values.tolist()])
-
-
-if __name__ == "__main__":
-    main()
+def load(path: Path) -> EfficientNetLite0:
+    """Return the network with the weights of the checkpoint, ready to be evaluated."""
+    network = EfficientNetLite0()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval()

@@ -194,6 +194,8 @@ def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     """How many elements are not zero; given `counts`, how often each value occurs."""
     if counts is None and values.dtype in _SIGNED_ZEROS:
         words = patterns(values)
+        if words.size <= _PIECE:
+            return int(np.count_nonzero(words << 1))
         pieces = (words[i : i + _PIECE] for i in range(0, words.size, _PIECE))
         # Without its sign a zero has no bits.
         return sum(int(np.count_nonzero(piece << 1)) for piece in pieces)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import coders, grid, kernels, plane_methods, share, stepped
+from dcz.codec import coders, grid, kernels, plane_methods, share, stepped, trellis
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.compensate import compensate
 from dcz.codec.errors import RecipeError, located
@@ -78,7 +78,9 @@ def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
             return _encode_exact(array, summary.energy if math.isfinite(summary.energy) else 0.0)
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not _prunes(few, plan.cutoff):
-            return _encode_exact(array, summary.energy, few)
+            coder = "mixed" if plan.coder == "mixed" else "huffman"
+            frame = coders.encode(few, tensor.shape, coder)
+            return _encode_few(array, few, frame, summary.energy)
         shared = _prune_and_share(tensor, values, summary, plan, few)
         if shared is None:
             return _predicted(
@@ -149,6 +151,8 @@ def _prune_and_share(
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
+    if plan.quantizer == "trellis":
+        return _share_by_trellis(tensor, values, summary, plan)
     if plan.slope is not None:
         return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
     if plan.levels is None:
@@ -171,9 +175,9 @@ def _share_on_grid(
     """The grid that suits the slope; one too fine for rate-distortion rounding rounds plainly."""
     assert plan.slope is not None
     if plan.metric is not None:
-        stepped = _share_by_rows(tensor, values, plan)
-        if stepped is not None:
-            return stepped
+        by_rows = _share_by_rows(tensor, values, plan)
+        if by_rows is not None:
+            return by_rows
     step = _step(plan.slope)
     levels = (summary.maximum - summary.minimum) / step if step else math.inf
     if levels < MAX_ALPHABET - 1:
@@ -185,6 +189,20 @@ def _share_on_grid(
     positions = np.asarray(apart * np.arange(math.floor(levels) + 1), np.float64)
     codebook = share.make_codebook(shape, positions, tensor.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def _share_by_trellis(
+    tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
+) -> SharedTensor | None:
+    """The trellis that suits the slope; None if its steps would be too many."""
+    assert plan.slope is not None
+    step = float(np.float32(math.sqrt(plan.slope / trellis.SLOPE_FACTOR)))
+    greatest = max(summary.maximum, -summary.minimum)
+    if not step or greatest / step > trellis.MOST_STEPS:
+        return None
+    shared = trellis.quantize(_kept(values, plan), tensor.shape, step, plan.states, tensor.dtype)
+    # Rounding up may lead past a narrow dtype's greatest number.
+    return shared if np.isfinite(shared.codebook.astype(np.float64)).all() else None
 
 
 def _step(slope: float) -> float:
@@ -214,11 +232,17 @@ def _smaller(
     array: AnyArray, values: Weights, shared: SharedTensor, frame: Frame, energy: float
 ) -> EncodedTensor:
     """The shared tensor, or the original where that is smaller."""
-    lossless = _smaller_lossless(array, shared, frame)
+    lossless = _smaller_lossless(array, shared, frame) if _lossless_may_win(array, frame) else None
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
     error = share.squared_error(values, shared)
     return EncodedTensor(frame, shared, array, False, error, energy)
+
+
+def _lossless_may_win(array: AnyArray, shared: Frame) -> bool:
+    """Whether floats may take less without loss: planes take no less than half of zstandard's."""
+    size = 2 * len(shared.payload)
+    return size >= array.nbytes or plane_methods.repetition(array) * array.nbytes <= size
 
 
 def _encode_survivors(
@@ -231,17 +255,19 @@ def _encode_survivors(
     return replace(tensor, exact=not pruned.any(), squared_error=lost)
 
 
-def _encode_exact(array: AnyArray, energy: float, few: SharedTensor | None = None) -> EncodedTensor:
+def _encode_exact(array: AnyArray, energy: float) -> EncodedTensor:
     """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
-    lossless = None
-    if few is None:
-        lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
-        few = share.already_shared(array, FEW_VALUES) if lossless is None else None
+    lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
+    few = share.already_shared(array, FEW_VALUES) if lossless is None else None
     if few is None:
         if lossless is None and array.size > SMALL:
             lossless = coders.encode_lossless([array])
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
-    frame = coders.encode_shared([few])
+    return _encode_few(array, few, coders.encode_shared([few]), energy)
+
+
+def _encode_few(array: AnyArray, few: SharedTensor, frame: Frame, energy: float) -> EncodedTensor:
+    """A tensor of few values as it was coded by them, or without sharing if that is smaller."""
     lossless = _smaller_lossless(array, few, frame)
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)

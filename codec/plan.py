@@ -22,6 +22,7 @@ from dcz.codec.metric import Metric
 from dcz.codec.prune import Weights, cutoff_for_sparsity
 from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
+from dcz.codec.trellis import DEFAULT_STATES
 
 
 class TensorSource(Protocol):
@@ -52,8 +53,10 @@ class TensorPlan:
         K-means: number of shared values besides zero; None to keep the survivors as they are.
     initialisation : str
         K-means: a key of `INITIALISATIONS`.
+    states : int
+        Trellis: number of states.
     slope : float or None
-        Grid: the squared error that a bit has to save.
+        Grid and trellis: the squared error that a bit has to save.
     metric : Metric or None
         What errors do to the network's output, where calibration tells.
     """
@@ -63,6 +66,7 @@ class TensorPlan:
     cutoff: float = 0.0
     levels: int | None = None
     initialisation: str = "best"
+    states: int = DEFAULT_STATES
     slope: float | None = None
     metric: Metric | None = None
 
@@ -108,7 +112,7 @@ class Planner:
         RecipeError
             If the recipe asks for something that the tensors cannot give.
         """
-        settings = [recipe.settings_for(tensor.name) for tensor in tensors]
+        settings = list(recipe.settings_by_name(tensor.name for tensor in tensors).values())
         plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
         if metrics is not None:
             plans = [_measured(p, metrics[t.name]) for t, p in zip(tensors, plans, strict=True)]
@@ -200,6 +204,7 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
         cutoff=settings.threshold or 0.0,
         levels=settings.level_count,
         initialisation=settings.initialisation or "best",
+        states=settings.states or DEFAULT_STATES,
     )
 
 

@@ -24,6 +24,7 @@ def code_lengths(counts: Array, limit: int, lengths: Array, /) -> None: ...
 def encode_segments(
     symbols: Array, item_size: int, starts: Array, lengths: Array, offsets: Array, /
 ) -> bytes: ...
+def write_lengths(lengths: Array, /) -> bytes: ...
 def read_lengths(coded: Any, lengths: Array, /) -> int: ...
 def find_segments(
     payload: Any, position: int, counts: Array, coded: bytes, found: Array, /
@@ -126,3 +127,33 @@ def measure(values: Array, indices: Array, codebook: Array, /) -> float: ...
 def distinct(patterns: Array, keys: Array, /) -> int: ...
 def lookup(patterns: Array, table: Array, indices: Array, /) -> None: ...
 def take(indices: Array, codebook: Array, out: Array, /) -> None: ...
+
+# Trellis kernels (bind_trellis.c).
+
+def quantize_trellis(
+    values: Array,
+    wide: bool,
+    scale: float,
+    states: int,
+    odd: int,
+    low: int,
+    classes: Array,
+    rates: Array,
+    positions: Array,
+    counts: Array,
+    /,
+) -> None: ...
+def encode_mixed(
+    positions: Array, start: int, row: int, kernel: int, width: int, odd: int, low: int, /
+) -> bytes: ...
+def decode_mixed(
+    data: Any,
+    start: int,
+    row: int,
+    kernel: int,
+    width: int,
+    odd: int,
+    low: int,
+    positions: Array,
+    /,
+) -> None: ...
