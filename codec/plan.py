@@ -94,7 +94,8 @@ class Planner:
     start : int
         The number of a slope that may meet the aim.
     pruned_error : float
-        Error that pruning leaves by itself, which an aim does not count; relative.
+        Error that pruning leaves by itself, relative, which an aim does not count; none where
+        errors are those of the output, since what is left makes up for what was pruned.
     calibrated : bool
         Whether errors are predicted ones of the output, and not those of the weights.
     """
@@ -127,7 +128,7 @@ class Planner:
         self.calibrated = metrics is not None
         # What squared errors are divided by; those of the output are relative already.
         self._energy = 1.0 if self.calibrated else survey.energy or 1.0
-        self.pruned_error = survey.pruned_energy / self._energy
+        self.pruned_error = 0.0 if self.calibrated else survey.pruned_energy / self._energy
         # Slopes are in units of the mean square weight, so that their scale does not matter.
         self._unit = self._energy / survey.weights if survey.energy else 1.0
         self._weight_unit = survey.energy / survey.weights if survey.energy else 1.0
@@ -304,20 +305,15 @@ def _survey(tensors: Sequence[TensorSource], plans: Sequence[TensorPlan]) -> _Su
         if matrix:
             survey.energy += summary.energy
             survey.weights += values.size
-            survey.pruned_energy += _pruned_energy(values, plan)
+            survey.pruned_energy += _pruned_energy(values, plan.cutoff)
         wanted = plan.follows_slope and share.shareable(summary)
         if wanted and share.survives(summary, plan.cutoff):
             survey.curves[number] = _curve(tensor, values, plan.cutoff, summary)
     return survey
 
 
-def _pruned_energy(values: Weights, plan: TensorPlan) -> float:
-    if not plan.cutoff:
-        return 0.0
-    pruned = np.abs(values) < plan.cutoff
-    if plan.metric is not None:
-        return plan.metric.error(np.where(pruned, values, 0).astype(np.float32))
-    return kernels.summarize(values[pruned]).energy
+def _pruned_energy(values: Weights, cutoff: float) -> float:
+    return kernels.summarize(values[np.abs(values) < cutoff]).energy if cutoff else 0.0
 
 
 def _curve(tensor: TensorSource, values: Weights, cutoff: float, summary: kernels.Summary) -> Curve:

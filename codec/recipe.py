@@ -134,7 +134,8 @@ class Recipe(Settings):
         Fisher information. Multiplies `importance`.
     calibration : path or Calibration
         What `dcz.calibration.collect` found out about this network. Errors are then predicted ones
-        of its output, in `max_error` too, and the bits go where they lower that error most.
+        of its output, in `max_error` too, which then counts what pruning does; and the bits go
+        where they lower that error most.
     rules : sequence of Rule
         Exceptions; the last one that matches a tensor and sets a field decides it.
     """

@@ -74,7 +74,8 @@ def _advice(recipe: Recipe, report: Report) -> str:
     if not pruned and recipe.main_quantizer == "kmeans":
         lines.append("Nothing was pruned but exact zeros.")
     if report.slope is not None:
-        aim = _aim(recipe) + (", pruning not counted" if pruned else "")
+        uncounted = pruned and recipe.calibration is None
+        aim = _aim(recipe) + (", pruning not counted" if uncounted else "")
         lines.append(f"All tensors were cut at one slope, {report.slope:.3g} a bit, for {aim}.")
         lines.append(
             "Go further with --preset balanced, --max-error 1e-2, --bits 5 or --sparsity 0.9."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,16 @@ def test_allocation_gives_equal_bytes_for_any_number_of_jobs(tmp_path: Path) -> 
     for jobs in (1, 2):
         dcz.save_file(arrays, tmp_path / f"{jobs}.dcz", recipe, jobs=jobs)
     assert (tmp_path / "1.dcz").read_bytes() == (tmp_path / "2.dcz").read_bytes()
+
+
+def test_what_is_left_makes_up_for_what_was_pruned(tmp_path: Path) -> None:
+    model, path, inputs = two_layers(), tmp_path / "m.dcz", mixed_inputs(60)
+    known = dcz.calibration.collect(model, inputs)
+    errors = []
+    for moments in (known.moments, {}):
+        found = dataclasses.replace(known, moments=moments)
+        recipe = dcz.Recipe(preset="balanced", sparsity=0.5, target_size=5000, calibration=found)
+        report = dcz.save_state_dict(model.state_dict(), path, recipe)
+        assert sum(t.nonzero for t in report.tensors if len(t.shape) > 1) <= 0.51 * 8448
+        errors.append(packed_error(model, path, mixed_inputs(60, seed=5)))
+    assert errors[0] < 0.8 * errors[1]
