@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcz.codec.errors import LimitError
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
@@ -24,13 +26,37 @@ class DecodeLimits:
         Size of the index.
     metadata_bytes : int
         Size of the user's metadata once decompressed.
+    index_memory : int
+        Memory that index and metadata take, beyond as much as the file is large. Names that share
+        prefixes and compressed metadata need far more of it than of the file.
     """
 
     tensor_bytes: int = 1 << 40
     total_bytes: int = 1 << 42
     tensors: int = 1 << 20
     index_bytes: int = 1 << 28
-    metadata_bytes: int = 1 << 26
+    metadata_bytes: int = 1 << 24
+    index_memory: int = 1 << 25
 
 
 DEFAULT_LIMITS = DecodeLimits()
+
+
+class Budget:
+    """Memory that an index may take, to be spent before it is taken.
+
+    Parameters
+    ----------
+    size : int
+        In bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = size
+
+    def spend(self, size: int) -> None:
+        """Take `size` bytes off. Raises LimitError when they are not there any more."""
+        self._left -= size
+        if self._left < 0:
+            raise LimitError(f"the index takes more memory than the limit of {self._size} bytes")
