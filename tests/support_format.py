@@ -412,10 +412,12 @@ def _plane(cursor: Reader, n: int) -> bytes:
     return bytes(symbols)
 
 
-def codebooks(cursor: Reader, members: list[Tensor], size: int) -> list[list[bytes]]:
+def codebooks(
+    cursor: Reader, members: list[Tensor], size: int, most: int = 65536
+) -> list[list[bytes]]:
     books = []
     for _ in members:
-        levels = cursor.varint(high=65536)
+        levels = cursor.varint(high=most)
         books.append([cursor.take(size) for _ in range(levels)])
     return books
 
@@ -460,7 +462,7 @@ def decode_dense(cursor: Reader, members: list[Tensor], size: int) -> bytes:
 
 
 def decode_sparse(cursor: Reader, members: list[Tensor], size: int) -> bytes:
-    books = codebooks(cursor, members, size)
+    books = codebooks(cursor, members, size, 65535)
     filler = cursor.varint(1, 4095)
     gap_table = code_table(cursor)
     need(len(gap_table) <= filler + 1, "gap alphabet")
