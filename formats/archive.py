@@ -79,8 +79,7 @@ class Archive(Mapping[str, AnyArray]):
         self.path = os.fspath(path)
         self._check_digests = check_digests
         self._jobs = jobs or os.cpu_count() or 1
-        self._threads: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
+        self._start_over()
         self._groups: dict[int, dict[str, AnyArray]] = {}
         with located(file=self.path):
             self._map = _map_file(self.path)
@@ -261,7 +260,15 @@ class Archive(Mapping[str, AnyArray]):
         for done in [self._pool().submit(task) for task in tasks]:
             done.result()
 
+    def _start_over(self) -> None:
+        """Begin without threads: what a fork copies is the archive, not they."""
+        self._process = os.getpid()
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
     def _pool(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():
+            self._start_over()
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._jobs, thread_name_prefix="dcz")
@@ -270,6 +277,8 @@ class Archive(Mapping[str, AnyArray]):
     def _from_group(self, entry: TensorEntry) -> AnyArray:
         """A tensor out of a frame of several, which is kept for the next of them."""
         name = entry.alias_of or entry.info.name
+        if self._process != os.getpid():
+            self._start_over()
         with self._lock:
             arrays = self._groups.get(entry.frame)
         if arrays is None:
@@ -352,7 +361,7 @@ class Archive(Mapping[str, AnyArray]):
 
     def close(self) -> None:
         """Close the file; arrays that were decoded stay valid."""
-        if self._threads is not None:
+        if self._threads is not None and self._process == os.getpid():
             self._threads.shutdown()
         with suppress(BufferError):
             self._map.close()
