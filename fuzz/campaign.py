@@ -25,6 +25,7 @@ from typing import Any
 import rows_corruption
 import rows_determinism
 import rows_faults
+import rows_kernels
 import rows_large
 import rows_sharing
 import rows_values
@@ -81,7 +82,7 @@ def _under_sanitizers(folder: Path, cases: int) -> Tally:
 
 def child() -> None:
     """What runs in the process of `_under_sanitizers`."""
-    _, _, folder, cases = sys.argv[-4:] if len(sys.argv) > 4 else ["", *sys.argv[-3:]]
+    folder, cases = sys.argv[-2:]
     tally = rows_corruption.forged_files(Path(folder), int(cases))
     print(json.dumps(vars(tally)))
 
@@ -107,6 +108,20 @@ ROWS = {
         _under_sanitizers,
         2000,
         1_000_000,
+    ),
+    "kernels": Row(
+        "C decoders under libFuzzer, AddressSanitizer and UBSan",
+        "no report",
+        rows_kernels.kernels,
+        5,
+        600,
+    ),
+    "container": Row(
+        "files under Atheris, by a mutator that makes checksums right again",
+        "a typed error, or exactly the declared size",
+        rows_kernels.container,
+        5,
+        600,
     ),
     "cut": Row(
         "every prefix of the golden files, prefixes of larger ones, 1 to 64 bytes appended",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 import resource
 import time
@@ -212,7 +213,7 @@ def _rearranged(generator: random.Random, data: bytes) -> bytes:
     ends += [len(data) - 12, len(data) - 8, len(data) - 4, len(data)]
     ends += [generator.randrange(len(data)) for _ in range(2)]
     cuts = sorted(set(ends))
-    parts = [data[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [data[a:b] for a, b in itertools.pairwise(cuts)]
     a, b = (generator.randrange(len(parts)) for _ in range(2))
     choice = generator.randrange(4)
     if choice == 0:

@@ -23,19 +23,24 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 def build(folder: Path) -> Path:
     """Put the copy into `folder` and return the path that Python is to find it by."""
+    copy_package(folder, with_kernels=False)
+    extension = folder / "dcz" / "codec" / "kernels" / "_kernels.abi3.so"
+    command = ["gcc", "-shared", "-fPIC", *FLAGS, *SANITIZERS, "-DPy_LIMITED_API=0x030b0000"]
+    command += ["-I", sysconfig.get_path("include"), "-o", str(extension)]
+    subprocess.run([*command, *sources()], check=True)
+    return folder
+
+
+def copy_package(folder: Path, *, with_kernels: bool) -> None:
+    """Copy the package's files, as they are imported, to `folder`."""
     package = folder / "dcz"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)
     for name in ("__init__.py", "__main__.py", "cli.py"):
         shutil.copy(ROOT / name, package)
+    patterns = ["__pycache__"] if with_kernels else ["__pycache__", "*.so"]
     for name in ("codec", "formats"):
-        ignored = shutil.ignore_patterns("*.so", "__pycache__")
-        shutil.copytree(ROOT / name, package / name, ignore=ignored)
-    extension = package / "codec" / "kernels" / "_kernels.abi3.so"
-    command = ["gcc", "-shared", "-fPIC", *FLAGS, *SANITIZERS, "-DPy_LIMITED_API=0x030b0000"]
-    command += ["-I", sysconfig.get_path("include"), "-o", str(extension)]
-    subprocess.run([*command, *sources()], check=True)
-    return folder
+        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns(*patterns))
 
 
 def sources() -> list[str]:
