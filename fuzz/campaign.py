@@ -103,11 +103,18 @@ ROWS = {
         1_000_000,
     ),
     "forged": Row(
-        "mutations with all checksums made right again, under AddressSanitizer and UBSan",
+        "mutations with all checksums made right again",
         "a typed error, or exactly the declared size",
-        _under_sanitizers,
-        2000,
+        rows_corruption.forged_files,
+        4000,
         1_000_000,
+    ),
+    "sanitized": Row(
+        "the same, with kernels that AddressSanitizer and UBSan watch",
+        "no report",
+        _under_sanitizers,
+        1000,
+        100_000,
     ),
     "kernels": Row(
         "C decoders under libFuzzer, AddressSanitizer and UBSan",
