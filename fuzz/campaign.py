@@ -31,7 +31,7 @@ import rows_sharing
 import rows_values
 import sanitized
 from corpus import ROOT
-from workers import Tally
+from workers import Tally, limits
 
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = ROOT / "SECURITY.md"
@@ -216,6 +216,8 @@ def main() -> int:
     names = options.only.split(",") if options.only else list(ROWS)
     broken = 0
     for name in names:
+        if options.minutes is not None:
+            limits.deadline = time.monotonic() + 60 * options.minutes
         broken += _run(name, options.short, options.cases)
     if not options.short:
         write_table()
@@ -227,6 +229,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="a minute, for every change")
     parser.add_argument("--only", metavar="ROWS", help=", ".join(ROWS))
     parser.add_argument("--cases", type=int, help="how many cases, in place of the usual number")
+    parser.add_argument("--minutes", type=float, help="begin no more cases of a row after that")
     parser.add_argument("--case", metavar="ROW:N", help="one case again")
     parser.add_argument("--table", action="store_true", help="only write SECURITY.md's table")
     return parser.parse_args()

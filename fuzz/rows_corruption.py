@@ -43,7 +43,7 @@ def flips_of_golden_files(folder: Path, least: int) -> Tally:
     return run(case, range(len(chosen)))
 
 
-def flips_of_larger_files(folder: Path, cases: int, deadline: float | None = None) -> Tally:
+def flips_of_larger_files(folder: Path, cases: int) -> Tally:
     """Random bits of larger files: index or frame are refused before anything is decoded.
 
     Every hundredth file goes through the disk, and each of its tensors is looked at.
@@ -61,7 +61,7 @@ def flips_of_larger_files(folder: Path, cases: int, deadline: float | None = Non
         path.write_bytes(data)
         return _each_refused_or_right(path, good[which])
 
-    return run(case, range(cases), deadline)
+    return run(case, range(cases))
 
 
 def _refused_unopened(data: bytes) -> str:
@@ -119,7 +119,7 @@ def _parsed(folder: Path) -> list[Any]:
     return [format_page.parse(data) for data in [*golden().values(), *large]]
 
 
-def forged_files(folder: Path, cases: int, deadline: float | None = None) -> Tally:
+def forged_files(folder: Path, cases: int) -> Tally:
     """Files changed with knowledge of their structure, every checksum right again.
 
     Each is refused with a typed error or gives exactly the declared elements: all of them are
@@ -133,7 +133,7 @@ def forged_files(folder: Path, cases: int, deadline: float | None = None) -> Tal
         which = generator.randrange(small if number % 16 else len(files))
         return declared_or_refused(forge(generator, files[which]))
 
-    return run(case, range(cases), deadline)
+    return run(case, range(cases))
 
 
 def declared_or_refused(data: bytes) -> str:

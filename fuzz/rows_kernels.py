@@ -1,4 +1,4 @@
-"""The decoding kernels under libFuzzer, AddressSanitizer and UBSan, and the container under Atheris.
+"""The C decoders under libFuzzer and sanitizers, and the container under Atheris.
 
     python fuzz/campaign.py --only kernels,container
 

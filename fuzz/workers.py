@@ -6,6 +6,7 @@ A case is made from its number alone, so that `campaign.py --case ROW:NUMBER` ru
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import signal
@@ -20,6 +21,16 @@ HANG_SECONDS = 30
 MOST_FAILURES = 20
 
 Case = Callable[[int], str]
+
+
+@dataclass
+class Limits:
+    """When to stop: a time (`time.monotonic`) after which no more cases are begun."""
+
+    deadline: float = math.inf
+
+
+limits = Limits()
 
 
 class Failure(Exception):  # noqa: N818 - what a case is, not what went wrong in the campaign
@@ -72,7 +83,7 @@ def attempt(case: Case, number: int, tally: Tally) -> None:
         tally.add(outcome)
 
 
-def run(case: Case, numbers: range, deadline: float | None = None) -> Tally:
+def run(case: Case, numbers: range) -> Tally:
     """Run cases in a forked process; when it dies, in another one from the next case on.
 
     Parameters
@@ -80,16 +91,14 @@ def run(case: Case, numbers: range, deadline: float | None = None) -> Tally:
     case : callable
         Takes a case's number, returns its outcome, raises Failure.
     numbers : range
-    deadline : float, optional
-        Time (`time.monotonic`) after which no more cases are begun.
     """
     tally = Tally()
     current = mmap.mmap(-1, 8)
     first = numbers.start
     while first < numbers.stop and len(tally.failures) < MOST_FAILURES:
-        if deadline is not None and time.monotonic() > deadline:
+        if time.monotonic() > limits.deadline:
             break
-        found, died = _in_a_process(case, range(first, numbers.stop), deadline, current)
+        found, died = _in_a_process(case, range(first, numbers.stop), current)
         tally.merge(found)
         if died is None:
             break
@@ -100,9 +109,7 @@ def run(case: Case, numbers: range, deadline: float | None = None) -> Tally:
     return tally
 
 
-def _in_a_process(
-    case: Case, numbers: range, deadline: float | None, current: mmap.mmap
-) -> tuple[Tally, str | None]:
+def _in_a_process(case: Case, numbers: range, current: mmap.mmap) -> tuple[Tally, str | None]:
     """The child's tally, or an empty one and how it died."""
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -111,7 +118,7 @@ def _in_a_process(
         os.close(reading)
         code = 1
         try:
-            _work(case, numbers, deadline, current, writing)
+            _work(case, numbers, current, writing)
             code = 0
         finally:
             os._exit(code)
@@ -128,9 +135,7 @@ def _in_a_process(
     return Tally(found["cases"], Counter(found["outcomes"]), found["failures"]), None
 
 
-def _work(
-    case: Case, numbers: range, deadline: float | None, current: mmap.mmap, writing: int
-) -> None:
+def _work(case: Case, numbers: range, current: mmap.mmap, writing: int) -> None:
     tally = Tally()
     for number in numbers:
         current[:] = struct.pack("q", number)
@@ -139,7 +144,7 @@ def _work(
         signal.alarm(0)
         if len(tally.failures) >= MOST_FAILURES:
             break
-        if deadline is not None and number % 64 == 0 and time.monotonic() > deadline:
+        if number % 64 == 0 and time.monotonic() > limits.deadline:
             break
     with os.fdopen(writing, "w") as pipe:
         json.dump(vars(tally), pipe)
