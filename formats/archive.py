@@ -19,6 +19,7 @@ from dcz.codec import dense, kernels, sparse
 from dcz.codec.errors import ChecksumError, TruncatedError, located
 from dcz.codec.frame import AnyArray, Description, Digests, FrameDecoder, numel, split
 from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
+from dcz.formats.arena import empty
 from dcz.formats.container import Container
 from dcz.formats.digest import CHUNK, combine, empty_digests
 from dcz.formats.index import TensorEntry
@@ -92,9 +93,14 @@ class Archive(Mapping[str, AnyArray]):
         self.metadata = dict(self._container.index.metadata)
 
     def __getitem__(self, name: str) -> AnyArray:
-        """Decode a tensor. Raises KeyError for an unknown name, CorruptError for bad data."""
+        """Decode a tensor.
+
+        Raises KeyError for an unknown name, CorruptError for bad data, LimitError for more of it
+        than there is memory.
+        """
         entry = self._entries[name]
-        out = np.empty(entry.info.shape, entry.info.dtype)
+        with located(file=self.path, tensor=name):
+            out = empty(entry.info.shape, entry.info.dtype)
         return self.read(name, out)
 
     def __iter__(self) -> Iterator[str]:

@@ -157,7 +157,8 @@ def _check_header(data: memoryview) -> None:
         raise CorruptError("format version 0 does not exist")
     if version > VERSION:
         raise VersionError(
-            f"the file has format version {version}, this release reads up to {VERSION}"
+            f"the file needs a release that reads format version {version}, "
+            f"this one reads up to {VERSION}"
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 from dcz.codec.errors import LimitError
 
@@ -40,6 +41,27 @@ class DecodeLimits:
 
 
 DEFAULT_LIMITS = DecodeLimits()
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_limits(texts: Iterable[str]) -> DecodeLimits:
+    """Limits from texts as ``total_bytes=8G``; K, M, G and T stand for powers of 1,024.
+
+    Raises
+    ------
+    ValueError
+        If one names no field of `DecodeLimits`, or is not a whole number.
+    """
+    names = [field.name for field in fields(DecodeLimits)]
+    given = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        unit = _UNITS.get(value[-1:].upper(), 1)
+        number = value[:-1] if unit > 1 else value
+        if name not in names or not (number.isascii() and number.isdecimal()):
+            raise ValueError(f"{text!r} is not NAME=NUMBER with one of {', '.join(names)}")
+        given[name] = int(number) * unit
+    return DecodeLimits(**given)
 
 
 class Budget:

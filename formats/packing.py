@@ -32,6 +32,7 @@ from dcz.formats.checkpoint import (
 from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, chunk_digests, combine
 from dcz.formats.index import Index, TensorEntry
+from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.sources import Source, Sources, find_sources
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
@@ -316,6 +317,7 @@ def unpack(
     *,
     jobs: int | None = None,
     tensor: str | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> None:
     """Unpack a `.dcz` file into a checkpoint.
@@ -330,6 +332,8 @@ def unpack(
         Threads that decode; as many as there are cores by default.
     tensor : str, optional
         The only tensor to unpack.
+    limits : DecodeLimits
+        What the source may declare.
     progress : callable, optional
         Called with a tensor's name and its number of bytes when it is about to be written.
 
@@ -342,7 +346,7 @@ def unpack(
     OSError
         If a file cannot be read or written.
     """
-    with closing(Archive(source, jobs=jobs)) as archive:
+    with closing(Archive(source, jobs=jobs, limits=limits)) as archive:
         names = [tensor] if tensor is not None else list(archive)
         infos = [archive.info(name) for name in names]
         room = _Room(infos) if format_of_ending(dest) in ONE_AT_A_TIME else None

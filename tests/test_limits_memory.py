@@ -80,3 +80,25 @@ def test_reading_takes_the_declared_memory_and_little_more(
     assert done.returncode == 0, done.stderr
     grown = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
     assert grown < path.stat().st_size + NUMEL + 48 * MEBIBYTE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+@pytest.mark.parametrize("action", ["dcz.load_file(path)", "dcz.open(path)['t']"])
+def test_more_than_there_is_memory_is_a_limit(
+    tmp_path: Path, dczformat: ModuleType, action: str
+) -> None:
+    path = tmp_path / "huge.dcz"
+    path.write_bytes(dczformat.one(2, b"\1\7\1", [1 << 39]))
+    script = f"""if True:
+        import resource, sys
+        import dcz
+        path = sys.argv[1]
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
+        try:
+            {action}
+        except dcz.LimitError as error:
+            assert error.file == path and "more than there is memory" in str(error)
+            print("refused")
+    """
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
+    assert done.stdout == "refused\n", done.stderr
