@@ -200,7 +200,7 @@ def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
 
 def _is_nonzero(values: AnyArray) -> AnyArray:
     if values.dtype in _SIGNED_ZEROS:
-        return patterns(values) << 1 != 0  # without its sign a zero has no bits
+        return np.asarray(patterns(values) << 1 != 0)  # without its sign a zero has no bits
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
         return np.asarray(values != 0)
 

@@ -77,7 +77,7 @@ def _under_sanitizers(folder: Path, cases: int) -> Tally:
         tally = Tally()
         tally.fail(f"ended with {done.returncode}: {done.stdout[-500:]}")
         return tally
-    return Tally(**json.loads(done.stdout.splitlines()[-1]))
+    return Tally.of(json.loads(done.stdout.splitlines()[-1]))
 
 
 def child() -> None:

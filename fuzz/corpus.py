@@ -15,7 +15,7 @@ import dcz
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 sys.path.append(str(ROOT / "tests"))
-import support_format  # noqa: E402
+import support_format  # type: ignore[import-not-found]  # noqa: E402
 
 SMALL = 4096
 LIMITS = dcz.DecodeLimits(tensor_bytes=1 << 22, total_bytes=1 << 23)

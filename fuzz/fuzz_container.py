@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import sys
 
-import atheris
+import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(include=["dcz"]):
     from corpus import format_page

@@ -64,7 +64,7 @@ def repeat(generator: random.Random, data: bytes) -> bytes:
 def extreme(generator: random.Random, data: bytes) -> bytes:
     """A byte, which may be a varint, replaced by an extreme one."""
     at = generator.randrange(len(data))
-    value = format_page.varint(generator.choice(EXTREMES))
+    value = bytes(format_page.varint(generator.choice(EXTREMES)))
     return data[:at] + value + data[at + 1 :]
 
 

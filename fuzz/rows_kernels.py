@@ -36,7 +36,8 @@ def kernels(folder: Path, seconds: int) -> Tally:
         return _left_out("clang is not installed")
     program, corpus = folder / "fuzz_decode", folder / "corpus"
     sources = [HERE / "fuzz_decode.c", *(KERNELS / name for name in SOURCES)]
-    command = ["clang", *FLAGS, SANITIZERS, "-I", KERNELS, *sources, "-o", program]
+    command = ["clang", *FLAGS, SANITIZERS, "-I", str(KERNELS), *map(str, sources)]
+    command += ["-o", str(program)]
     subprocess.run(command, check=True)
     corpus.mkdir()
     for number, seed in enumerate(_seeds()):

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 HANG_SECONDS = 30
 MOST_FAILURES = 20
@@ -53,6 +54,11 @@ class Tally:
     cases: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Tally:
+        """What `vars` and JSON made of a tally."""
+        return cls(told["cases"], Counter(told["outcomes"]), told["failures"])
 
     def add(self, outcome: str, count: int = 1) -> None:
         """Count a harmless case."""
@@ -131,8 +137,7 @@ def _in_a_process(case: Case, numbers: range, current: mmap.mmap) -> tuple[Tally
         return Tally(), "hang" if number == signal.SIGALRM else f"crash, signal {number}"
     if os.WEXITSTATUS(status):
         return Tally(), f"crash, exit code {os.WEXITSTATUS(status)}"
-    found = json.loads(told)
-    return Tally(found["cases"], Counter(found["outcomes"]), found["failures"]), None
+    return Tally.of(json.loads(told)), None
 
 
 def _work(case: Case, numbers: range, current: mmap.mmap, writing: int) -> None:

@@ -288,9 +288,10 @@ def parse_metadata(cursor: Reader) -> dict[str, str]:
     if len(raw) != size:
         raw = unzstandard(raw, size)
     try:
-        pairs = json.loads(raw.decode(), object_pairs_hook=lambda pairs: pairs)
-    except ValueError:
+        pairs = json.loads(raw.decode(), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
         raise Refused("metadata") from None
+    need(isinstance(pairs, tuple), "metadata are no object")
     need(len(dict(pairs)) == len(pairs), "metadata name twice")
     need(all(isinstance(value, str) for value in dict(pairs).values()), "metadata value")
     return dict(pairs)
