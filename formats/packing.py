@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from dcz.codec import pipeline
 from dcz.codec.aims import Outcome, search
-from dcz.codec.errors import RecipeError, located
+from dcz.codec.errors import DczError, RecipeError, located
 from dcz.codec.frame import MAX_GROUP, AnyArray, Description, Frame, is_floating
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import Planner, TensorPlan
@@ -89,10 +89,21 @@ def pack(
         attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
         packer = attempts.run()
         stream.flush()
-        with Archive(stream.name, jobs=jobs) as archive:
+        with _told_of(dest, stream.name), Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
             report = archive.report(packer.descriptions)
             return dataclasses.replace(report, slope=attempts.slope)
+
+
+@contextmanager
+def _told_of(dest: Path, temporary: str) -> Iterator[None]:
+    """Let errors name the file that is to be: nobody knows of the temporary one."""
+    try:
+        yield
+    except DczError as error:
+        if error.file == temporary:
+            error.file = os.fspath(dest)
+        raise
 
 
 @dataclass(slots=True)
