@@ -374,7 +374,7 @@ def test_the_whole_way_through_pipes(source: Path) -> None:
 SLOW = (
     "import time; from dcz.codec import pipeline; encode = pipeline.encode\n"
     "def slow(*arguments, **more):\n"
-    "    print('started', flush=True); time.sleep(0.5)\n"
+    "    print('started', flush=True); time.sleep(30)\n"
     "    return encode(*arguments, **more)\n"
     "pipeline.encode = slow\n"
 )
