@@ -18,7 +18,7 @@ WANTED = (
     "dcz/formats/__init__.py",
     "dcz/formats/FORMAT.md",
 )
-UNWANTED = ("tests", "samples", "benchmarks", "build")
+UNWANTED = ("tests", "samples", "benchmarks", "fuzz", "build")
 EXTENSION = "dcz/codec/kernels/_kernels"
 
 

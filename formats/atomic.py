@@ -22,7 +22,8 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     then renamed over the target. A new file's mode follows the umask, a replaced file's mode is
     kept; a symbolic link stays and what it points to is replaced. On any exception the
     temporary file is removed and the old file is untouched. Where the system can do it (Linux)
-    the temporary file has no name until it is whole, so that a killed process leaves nothing.
+    the temporary file has no name until it is whole and on disk, just before the renaming: a
+    process that is killed until then leaves nothing.
     What is not a regular file (a device, a pipe) can't be replaced: it is written to directly.
 
     The stream's `name` is a path under which its content can be read.

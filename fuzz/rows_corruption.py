@@ -21,7 +21,7 @@ import dcz
 from dcz.formats.container import HEADER, Container
 
 GUARD = 64
-MANY_TENSORS = 20
+MANY_TENSORS = 4
 MEBIBYTE = 1 << 20
 
 
