@@ -122,6 +122,11 @@ class Archive(Mapping[str, AnyArray]):
         return self._container.size
 
     @property
+    def frames(self) -> int:
+        """How many frames hold the tensors, each under a checksum of its own."""
+        return len(self._stored)
+
+    @property
     def ties(self) -> dict[str, str]:
         """For each tensor that was another one in memory too, the other's name."""
         return {n: e.alias_of for n, e in self._entries.items() if e.tied and e.alias_of}

@@ -322,12 +322,16 @@ def verify(options: argparse.Namespace) -> int:
             packing.verify(archive, progress)
         if options.against is not None:
             return _verify_against(options, source)
-        checked = {"file": options.source, "tensors": len(archive), "bytes": total, "ok": True}
+        checked = {"file": options.source, "frames": archive.frames, "tensors": len(archive)}
+        checked |= {"bytes": total, "ok": True}
     if options.json:
         _print_json(checked)
     else:
         place = "standard input" if source != options.source else printable(source)
-        print(f"{place}: {len(archive)} tensors, {total:,} bytes: all checksums and digests match")
+        print(
+            f"{place}: checksums of the index and of {archive.frames} frames, "
+            f"digests of {len(archive)} tensors of {total:,} bytes: all match"
+        )
     return DONE
 
 

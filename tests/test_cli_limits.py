@@ -49,3 +49,11 @@ def test_units_are_powers_of_1024() -> None:
     assert (limits.total_bytes, limits.tensor_bytes) == (3 << 30, 5 << 10)
     assert (limits.tensors, limits.index_bytes) == (7, 1 << 40)
     assert parse_limits([]) == dcz.DecodeLimits()
+
+
+def test_verify_says_what_it_checked(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(packed)]) == 0
+    told = capsys.readouterr().out
+    assert "the index and of 2 frames, digests of 2 tensors of 12,080 bytes: all match" in told
+    assert main(["verify", str(packed), "--json"]) == 0
+    assert '"frames": 2, "tensors": 2, "bytes": 12080, "ok": true' in capsys.readouterr().out
