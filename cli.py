@@ -208,7 +208,8 @@ def _add_pack(subparsers: Any) -> None:
     add(
         "--preset",
         metavar="P",
-        help="paper: k-means and Huffman coding (the default); balanced: smaller at equal error",
+        help="paper: k-means and Huffman coding (the default); balanced: smaller at equal error; "
+        "max: smallest, and slow",
     )
     add("--sparsity", type=float, metavar="F", help="share of the weights to prune, 0 to 1")
     add("--threshold", type=float, metavar="T", help="prune weights of smaller magnitude instead")
@@ -218,9 +219,10 @@ def _add_pack(subparsers: Any) -> None:
     add("--max-error", type=float, metavar="E", help="relative squared error (default: 1e-3)")
     add("--target-ratio", type=float, metavar="R", help="how many times smaller, instead")
     add("--target-size", type=int, metavar="BYTES", help="size of the file, instead")
-    add("--quantizer", metavar="Q", help="kmeans, grid or lossless; overrides the preset")
+    add("--quantizer", metavar="Q", help="kmeans, grid, trellis or lossless; overrides the preset")
     add("--initialisation", metavar="I", help="best (default), optimal, linear, density or random")
-    add("--coder", metavar="C", help="huffman or auto (default: by quantizer)")
+    add("--states", type=int, metavar="N", help="of a trellis: 4, 8, 16, 32 or 64 (default)")
+    add("--coder", metavar="C", help="huffman, auto or mixed (default: by quantizer)")
     add("--recipe", type=Path, metavar="FILE", help="TOML file with these settings by tensor name")
     add("--compare", action="store_true", help="also measure the source through zstd -19 (slow)")
     add("--force", action="store_true", help="replace an existing file that is not a .dcz file")

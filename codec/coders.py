@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.codec import classes, dense, kernels, planes, sparse, stored
+from dcz.codec import classes, dense, kernels, mixed, planes, sparse, stored
 from dcz.codec.codebook import moments_of, nonzero_of
 from dcz.codec.entropy import log2
 from dcz.codec.errors import VersionError
@@ -20,6 +20,7 @@ from dcz.codec.frame import (
     is_floating,
     patterns,
 )
+from dcz.codec.trellis import TrellisTensor
 
 PADDING = 64
 # Where a few bytes of a frame's head may decide, all that can code a tensor is tried.
@@ -54,6 +55,7 @@ CODERS: dict[int, Coder] = {
     dense.CODER: Coder("huffman-dense", 1, dense.Decoder),
     sparse.CODER: Coder("huffman-sparse", 1, sparse.Decoder),
     classes.CODER: Coder("huffman-classes", 1, classes.Decoder),
+    mixed.CODER: Coder("mixed", 1, mixed.Decoder),
 }
 
 
@@ -78,23 +80,35 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...], coder: str = "auto") ->
     Parameters
     ----------
     tensor : SharedTensor
-        A `GridTensor` keeps the classes and the compact codebook of its quantizer.
+        A `GridTensor` keeps the classes and the compact codebook of its quantizer; a
+        `TrellisTensor` its steps, which only ``mixed`` knows.
     shape : tuple of int
         Of the tensor, whose rows are put into classes.
-    coder : {"huffman", "auto"}
+    coder : {"huffman", "auto", "mixed"}
         ``huffman`` has one Huffman code for single indices, as Deep Compression has; ``auto`` may
         use codes for pairs of indices and for classes of rows, where these are smaller. Pairs
         decode as fast as single indices; classes of rows, which take longer, are chosen only
-        where they save one part in `runs.CLASS_PRICE`.
+        where they save one part in `runs.CLASS_PRICE`. ``mixed`` mixes contexts: the smallest code
+        and by far the slowest.
 
     Raises
     ------
     ValueError
         For another coder.
     """
-    if coder not in ("huffman", "auto"):
-        raise ValueError(f"coder {coder!r} is neither 'huffman' nor 'auto'")
-    if coder == "huffman" or not classes.codable(tensor):
+    if coder not in ("huffman", "auto", "mixed"):
+        raise ValueError(f"coder {coder!r} is none of 'huffman', 'auto' and 'mixed'")
+    if coder == "mixed" and mixed.codable(tensor):
+        frame = mixed.encode(tensor, shape)
+        if isinstance(tensor, TrellisTensor):
+            return frame
+        return smallest([frame, _encode_by_tables(tensor, shape)])
+    return encode_shared([tensor]) if coder == "huffman" else _encode_by_tables(tensor, shape)
+
+
+def _encode_by_tables(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
+    """The smallest of what static codes give: by classes, by gaps and dense."""
+    if not classes.codable(tensor):
         return encode_shared([tensor])
     frames = [classes.draft(tensor, shape).encode()]
     by_gaps = _zero_first(tensor)

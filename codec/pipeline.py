@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import coders, grid, kernels, plane_methods, share
+from dcz.codec import coders, grid, kernels, plane_methods, share, trellis
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
@@ -68,7 +68,9 @@ def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
             return _encode_exact(array, summary.energy if math.isfinite(summary.energy) else 0.0)
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not _prunes(few, plan.cutoff):
-            return _encode_exact(array, summary.energy, few)
+            coder = "mixed" if plan.coder == "mixed" else "huffman"
+            frame = coders.encode(few, tensor.shape, coder)
+            return _encode_few(array, few, frame, summary.energy)
         shared = _prune_and_share(tensor, values, summary, plan, few)
         if shared is None:
             return _encode_survivors(array, values, plan.cutoff, summary.energy)
@@ -96,6 +98,8 @@ def _prune_and_share(
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
+    if plan.quantizer == "trellis":
+        return _share_by_trellis(tensor, values, summary, plan)
     if plan.slope is not None:
         return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
     if plan.levels is None:
@@ -131,6 +135,21 @@ def _share_on_grid(
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 
 
+def _share_by_trellis(
+    tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
+) -> SharedTensor | None:
+    """The trellis that suits the slope; None if its steps would be too many."""
+    assert plan.slope is not None
+    step = float(np.float32(math.sqrt(plan.slope / trellis.SLOPE_FACTOR)))
+    greatest = max(summary.maximum, -summary.minimum)
+    if not step or greatest / step > trellis.MOST_STEPS:
+        return None
+    kept = np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
+    shared = trellis.quantize(kept, tensor.shape, step, plan.states, tensor.dtype)
+    # Rounding up may lead past a narrow dtype's greatest number.
+    return shared if np.isfinite(shared.codebook.astype(np.float64)).all() else None
+
+
 def _smaller(
     array: AnyArray, values: Weights, shared: SharedTensor, frame: Frame, energy: float
 ) -> EncodedTensor:
@@ -152,17 +171,19 @@ def _encode_survivors(
     return replace(tensor, exact=not pruned.any(), squared_error=lost)
 
 
-def _encode_exact(array: AnyArray, energy: float, few: SharedTensor | None = None) -> EncodedTensor:
+def _encode_exact(array: AnyArray, energy: float) -> EncodedTensor:
     """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
-    lossless = None
-    if few is None:
-        lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
-        few = share.already_shared(array, FEW_VALUES) if lossless is None else None
+    lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
+    few = share.already_shared(array, FEW_VALUES) if lossless is None else None
     if few is None:
         if lossless is None and array.size > SMALL:
             lossless = coders.encode_lossless([array])
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
-    frame = coders.encode_shared([few])
+    return _encode_few(array, few, coders.encode_shared([few]), energy)
+
+
+def _encode_few(array: AnyArray, few: SharedTensor, frame: Frame, energy: float) -> EncodedTensor:
+    """A tensor of few values as it was coded by them, or without sharing if that is smaller."""
     lossless = _smaller_lossless(array, few, frame)
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)

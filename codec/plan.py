@@ -21,6 +21,7 @@ from dcz.codec.frame import AnyArray, is_floating
 from dcz.codec.prune import Weights, cutoff_for_sparsity
 from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
+from dcz.codec.trellis import DEFAULT_STATES
 
 
 class TensorSource(Protocol):
@@ -51,8 +52,10 @@ class TensorPlan:
         K-means: number of shared values besides zero; None to keep the survivors as they are.
     initialisation : str
         K-means: a key of `INITIALISATIONS`.
+    states : int
+        Trellis: number of states.
     slope : float or None
-        Grid: the squared error that a bit has to save.
+        Grid and trellis: the squared error that a bit has to save.
     """
 
     quantizer: str
@@ -60,6 +63,7 @@ class TensorPlan:
     cutoff: float = 0.0
     levels: int | None = None
     initialisation: str = "best"
+    states: int = DEFAULT_STATES
     slope: float | None = None
 
     @property
@@ -161,6 +165,7 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
         cutoff=settings.threshold or 0.0,
         levels=settings.level_count,
         initialisation=settings.initialisation or "best",
+        states=settings.states or DEFAULT_STATES,
     )
 
 

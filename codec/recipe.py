@@ -12,13 +12,14 @@ from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray
 from dcz.codec.share import INITIALISATIONS
+from dcz.codec.trellis import STATES
 
 DEFAULT_MAX_ERROR = 1e-3
 SCOPES = ("global", "tensor")
-CODERS = ("huffman", "auto")
+CODERS = ("huffman", "auto", "mixed")
 # How weights are shared, and what codes the result unless the recipe says otherwise.
-QUANTIZERS = {"kmeans": "huffman", "grid": "auto", "lossless": "huffman"}
-PRESETS = {"paper": "kmeans", "balanced": "grid"}
+QUANTIZERS = {"kmeans": "huffman", "grid": "auto", "trellis": "mixed", "lossless": "huffman"}
+PRESETS = {"paper": "kmeans", "balanced": "grid", "max": "trellis"}
 DEFAULT_PRESET, DEFAULT_QUANTIZER = "paper", "kmeans"
 AIMS = ("max_error", "target_ratio", "target_size")
 
@@ -31,9 +32,9 @@ class Settings:
 
     Attributes
     ----------
-    quantizer : "kmeans", "grid" or "lossless"
+    quantizer : "kmeans", "grid", "trellis" or "lossless"
         How weights are shared: by k-means as in Deep Compression, on a uniform grid whose step all
-        tensors have in common, or not at all.
+        tensors have in common, on two such grids that take turns along a trellis, or not at all.
     bits : int
         Index bits, 1 to 16: 2**bits levels.
     levels : int
@@ -44,6 +45,8 @@ class Settings:
         Prune weights of a smaller magnitude, instead of `sparsity`.
     initialisation : "best", "optimal", "linear", "density" or "random"
         Where k-means starts.
+    states : 4, 8, 16, 32 or 64
+        Of a trellis: more take longer to pack, and save a little.
     importance : float
         What a squared error in the tensor counts for, against 1 in others. It moves bits between
         tensors; errors are bounded and reported as they are.
@@ -55,6 +58,7 @@ class Settings:
     sparsity: float | None = None
     threshold: float | None = None
     initialisation: str | None = None
+    states: int | None = None
     importance: float | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class Settings:
         _in_range("levels", self.levels, int, 1, MAX_LEVELS)
         _in_range("sparsity", self.sparsity, float, 0, 1)
         _in_range("threshold", self.threshold, float, 0, float("inf"))
+        _one_of("states", self.states, STATES)
         _in_range("importance", self.importance, float, 1e-12, 1e12)
         if self.sparsity == 1:
             raise RecipeError("sparsity: 1 would prune every weight")
@@ -102,9 +107,10 @@ class Recipe(Settings):
 
     Attributes
     ----------
-    preset : "paper" or "balanced"
+    preset : "paper", "balanced" or "max"
         The quantizer of tensors for which none is named: k-means as in Deep Compression (the
-        default), or the grid, which is smaller at equal error and nearly as quick to decode.
+        default); the grid, which is smaller at equal error and nearly as quick to decode; or the
+        trellis, which is smallest, and slow both ways.
     max_error : float
         Bound of the relative squared error that sharing may add, over all floating-point tensors
         of two or more dimensions together, 1e-3 by default. It decides the levels, and excludes
@@ -115,9 +121,11 @@ class Recipe(Settings):
         The most bytes the file may have, instead of either.
     scope : "global" or "tensor"
         Whether `sparsity` is reached over all tensors with one threshold, or in each tensor.
-    coder : "huffman" or "auto"
+    coder : "huffman", "auto" or "mixed"
         The entropy coder; by default the one that suits the quantizer. "huffman" is the paper's;
         "auto" may code pairs of weights together, and rows by classes, where that is smaller.
+        "mixed" mixes the predictions of many contexts, which is smallest, and slow both ways; a
+        trellis takes no other.
     sensitivity : callable
         Given a tensor's name and its weights, says what a squared error in it counts for: a number,
         or one for each weight, whose mean is taken, such as the diagonal of a Hessian or of the
@@ -149,6 +157,9 @@ class Recipe(Settings):
         if aims and self.level_count is not None:
             raise RecipeError(f"{aims[0]} chooses the levels; leave out bits and levels")
         Settings(**self._own_settings())
+        for quantizer in (self.main_quantizer, *(rule.quantizer for rule in self.rules)):
+            if quantizer == "trellis" and self.coder == "huffman":
+                raise RecipeError("a trellis is coded by mixed contexts; leave out coder huffman")
 
     @property
     def error_bound(self) -> float:
@@ -162,7 +173,8 @@ class Recipe(Settings):
 
     def coder_for(self, settings: Settings) -> str:
         """The entropy coder of a tensor."""
-        return self.coder or QUANTIZERS[settings.quantizer or DEFAULT_QUANTIZER]
+        suited = QUANTIZERS[settings.quantizer or DEFAULT_QUANTIZER]
+        return suited if self.coder is None or suited == "mixed" else self.coder
 
     def settings_for(self, name: str) -> Settings:
         """The settings of one tensor: the recipe's own, overridden by each rule that matches."""
@@ -214,12 +226,15 @@ _EXCLUDES = {
 }
 # What a quantizer has no use for.
 _UNUSED = {
-    "kmeans": (),
-    "grid": ("bits", "levels", "initialisation"),
+    "kmeans": ("states",),
+    "grid": ("bits", "levels", "initialisation", "states"),
+    "trellis": ("bits", "levels", "initialisation"),
     "lossless": tuple(f.name for f in dataclasses.fields(Settings) if f.name != "quantizer"),
 }
 _REASONS = {
+    "kmeans": "only a trellis has states",
     "grid": "the aim chooses a grid's levels",
+    "trellis": "the aim chooses a trellis's levels",
     "lossless": "lossless keeps every weight as it is",
 }
 
@@ -245,9 +260,9 @@ def _refuse_unused(settings: Settings, quantizer: str) -> None:
             raise RecipeError(f"{_REASONS[quantizer]}; leave out {field}")
 
 
-def _one_of(field: str, value: object, allowed: Sequence[str]) -> None:
-    if value is not None and value not in allowed:
-        raise RecipeError(f"{field}: {value!r} is none of {', '.join(allowed)}")
+def _one_of(field: str, value: object, allowed: Sequence[object]) -> None:
+    if value is not None and (value not in allowed or isinstance(value, float)):
+        raise RecipeError(f"{field}: {value!r} is none of {', '.join(map(str, allowed))}")
 
 
 def _in_range(field: str, value: object, kind: type, low: float, high: float) -> None:

@@ -147,6 +147,7 @@ _OPTIONS = (
     "target_size",
     "quantizer",
     "initialisation",
+    "states",
     "coder",
 )
 # An option given on the command line takes the place of these in a recipe file.

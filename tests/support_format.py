@@ -18,6 +18,7 @@ MAGIC = b"\x89DCZ\r\n\x1a"
 END = b"ZCD\x1a"
 EXACT, APPROXIMATE, TIED, COPY = range(4)
 STORED, LOSSLESS, DENSE, SPARSE, CLASSES = range(5)
+MIXED = 6
 NAMES = {
     1: "float32",
     2: "float16",
@@ -224,7 +225,7 @@ def parse_index(index: bytes, body: bytes) -> File:
     declared = [(cursor.u8(), cursor.varint(), cursor.uint(4)) for _ in range(cursor.varint())]
     at = 0
     for coder, length, sealed in declared:
-        need(coder <= CLASSES, "coder of a newer release")
+        need(coder <= CLASSES or coder == MIXED, "coder of a newer release")
         need(length <= len(body) - at, "frame length")
         payload = body[at : at + length]
         need(checksum(payload) == sealed, "frame checksum")
@@ -337,7 +338,14 @@ def metadata(data: bytes) -> dict[str, str]:
 
 def decode_frame(frame: Frame, members: list[Tensor]) -> bytes:
     cursor = Reader(frame.payload)
-    coders = [decode_stored, decode_planes, decode_dense, decode_sparse, decode_classes]
+    coders = {
+        STORED: decode_stored,
+        LOSSLESS: decode_planes,
+        DENSE: decode_dense,
+        SPARSE: decode_sparse,
+        CLASSES: decode_classes,
+        MIXED: decode_mixed,
+    }
     out = coders[frame.coder](cursor, members, SIZES[members[0].dtype])
     cursor.end()
     return out
@@ -548,10 +556,7 @@ def grid_or_values(cursor: Reader, dtype: int, size: int) -> list[bytes]:
     of = {i - count // 2: c for i, c in enumerate(given)}
     book = []
     for level in range(lowest, lowest + levels):
-        value = (64 * level + of.get(level, 0)) * step / 64
-        if dtype != 4:
-            value = struct.unpack("<f", struct.pack("<f", value))[0]
-        book.append(struct.pack({1: "<f", 2: "<e", 4: "<d"}[dtype], value))
+        book.append(float_bytes((64 * level + of.get(level, 0)) * step / 64, dtype))
     return book
 
 
@@ -576,6 +581,313 @@ def bitmap(cursor: Reader, size: int) -> list[int]:
     word = int.from_bytes(cursor.take(-(-size // 8)), "little")
     need(0 < word < 1 << size, "bitmap")
     return [i for i in range(size) if word >> i & 1]
+
+
+def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
+    dtype, total = members[0].dtype, members[0].numel
+    kind = cursor.u8()
+    need(kind <= 6, "reconstruction")
+    book, zero, half_step = [], 0, 0.0
+    if kind == 0:
+        book = [cursor.take(size) for _ in range(cursor.varint(high=65536))]
+        zero = cursor.varint(high=max(len(book), 1) - 1)
+    else:
+        need(dtype in (1, 2, 4), "a trellis of floats")  # the others of float need more than struct
+        half_step = struct.unpack("<f", cursor.take(4))[0]
+        need(0 < half_step < math.inf, "half step")
+    row = cursor.varint(1, 2**18)
+    kernel = cursor.varint(1, row)
+    width = cursor.varint(1, kernel)
+    need(row % kernel == 0 and kernel % width == 0, "geometry")
+    sizes = [cursor.varint() for _ in range(0, total, 2**22)]
+    out = []
+    for number, length in enumerate(sizes):
+        first = number * 2**22
+        mixture = Mixture(cursor.take(length), row, kernel, width, first, kind)
+        for level, position in mixture.elements(min(2**22, total - first)):
+            if kind == 0:
+                need(0 <= zero + level < len(book), "index beyond the codebook")
+                out.append(book[zero + level])
+            else:
+                out.append(float_bytes(position * half_step, dtype))
+    return b"".join(out)
+
+
+def float_bytes(value: float, dtype: int) -> bytes:
+    if dtype != 4:
+        value = struct.unpack("<f", struct.pack("<f", value))[0]
+    return struct.pack({1: "<f", 2: "<e", 4: "<d"}[dtype], value)
+
+
+def clamp(x: int, most: int) -> int:
+    return min(max(x, -most), most)
+
+
+def short(x: int) -> int:
+    return min(max(x, -32768), 32767)
+
+
+def shares(y: int) -> tuple[int, int]:
+    t = y.bit_length() - 1
+    f = (y << (8 - t) if t < 8 else y >> (t - 8)) % 256
+    return 16777215 // (256 + f), 16 + t
+
+
+def wrap(x: int, bits: int) -> int:
+    return (x + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+
+
+def oct_(x: int, f: int) -> int:
+    if x < 2**f:
+        return x
+    t = x.bit_length() - 1
+    return ((t - f) << f) + (x >> (t - f))
+
+
+def towards(m: int, x: int, k: int) -> int:
+    return m + ((x - m) * k >> 16)
+
+
+def logistic() -> tuple[dict[int, int], list[int]]:
+    squash = {}
+    e = 2**40
+    for x in range(3072):
+        squash[x] = 2**56 // (2**40 + e)
+        squash[-x] = 65536 - squash[x] if x else squash[x]
+        e = e * 16711808 >> 24
+    squash[-3072] = squash[-3071]
+    stretch = []
+    x = -3072
+    for p in range(4096):
+        while x < 3071 and squash[x] < 16 * p + 8:
+            x += 1
+        stretch.append(x)
+    return squash, stretch
+
+
+SQUASH, STRETCH = logistic()
+TRELLISES = {0: (0, 0), 1: (0, 0), 2: (2, 2), 3: (2, 5), 4: (2, 9), 5: (4, 18), 6: (10, 33)}
+SCALE_WEIGHTS = [2621, 2621, 3932, 1311, 1311, 2621, 1311, 1311, 1311, 0, 0, 39322, 7864, 0]
+
+
+class RangeDecoder:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.range = 2**32 - 1
+        self.value = 0
+        for _ in range(4):
+            self.value = 256 * self.value + self._byte()
+
+    def _byte(self) -> int:
+        self.at += 1
+        return self.data[self.at - 1] if self.at <= len(self.data) else 0
+
+    def decode(self, probability: int) -> int:
+        b = self.range * probability >> 16
+        bit = 1 if self.value < b else 0
+        self.range = b if bit else self.range - b
+        self.value -= 0 if bit else b
+        while self.range < 2**24:
+            self.value = 256 * self.value + self._byte()
+            self.range *= 256
+        return bit
+
+
+@dataclass
+class Seen:
+    """What is kept of a column, or of a row."""
+
+    count: int = 0
+    mean: int = 0
+    drift: int = 0
+    alive: int = 0
+
+
+class Mixture:
+    """The mixed contexts of one chunk."""
+
+    def __init__(
+        self, data: bytes, row: int, kernel: int, width: int, first: int, kind: int
+    ) -> None:
+        self.coder = RangeDecoder(data)
+        self.row, self.first = row, first
+        self.trellis = TRELLISES[kind]
+        alone = kernel == 1
+        self.back = [1, 3 if alone else kernel, row, row - 1, row + 1, 2 * row, 2]
+        self.back.append(4 if width in (1, kernel) else width)
+        self.back.append(row + 2 if alone else kernel - 1)
+        self.counters: dict[tuple[int, ...], tuple[int, int]] = {}
+        self.sets: dict[int, tuple[list[int], int]] = {}
+        self.signs = self.gain = self.probability = 0
+        self.scale_weights, self.value_weights = list(SCALE_WEIGHTS), [0] * 12
+        self.history: list[int] = []
+        self.columns: dict[int, Seen] = {}
+        self.own_row = Seen()
+        self.recent = self.zero_run = 0
+        self.overall = 256
+
+    def elements(self, count: int) -> list[tuple[int, int]]:
+        """Level and position of each element."""
+        s = 0
+        found = []
+        for i in range(self.first, self.first + count):
+            if i % self.row == 0:
+                self.own_row.count = self.own_row.alive = 0
+            column = self.columns.setdefault(i % self.row, Seen())
+            self._look(column)
+            level = self._level(column, s % 2)
+            position = 2 * level
+            if s % 2 and level:
+                position -= 1 if level > 0 else -1
+            self._keep(column, position)
+            a, b = self.trellis
+            s = (s >> 1) ^ (a if level % 2 else 0) ^ (b if s % 2 else 0)
+            found.append((level, position))
+        need(self.coder.at >= len(self.coder.data), "bytes left in a chunk")
+        return found
+
+    def _ago(self, distance: int) -> int:
+        return self.history[-distance] if 0 < distance <= len(self.history) else 0
+
+    def _rel(self, x: int) -> int:
+        r, shift = shares(self.base)
+        size = min(abs(x) * r >> (shift - 12), 24576)
+        return -size if x < 0 else size
+
+    def _look(self, column: Seen) -> None:
+        column.mean = column.mean if column.count else self.overall
+        r, shift = shares(self.overall + 8)
+        product = (self.own_row.mean + 8) * (column.mean + 8) * r >> shift
+        self.base = min(product, 2**23) + 16
+        self.n = [self._ago(distance) for distance in self.back]
+        near = [self._rel(256 * n) for n in self.n]
+        self.scales = [abs(x) for x in near]
+        self.scales += [self._rel(self.own_row.mean), self._rel(column.mean), 4096]
+        self.scales += [self._rel(self.recent), self._rel(self.overall)]
+        c = self._ago(self.back[1] + self.back[2])
+        drifts = [self._rel(self.own_row.drift), self._rel(column.drift), self._rel(256 * c)]
+        self.values = near + drifts
+        self.scale, self.value = (
+            wrap(sum(x * short(w >> 4) for x, w in zip(numbers, weights, strict=True)), 32) >> 12
+            for numbers, weights in (
+                (self.scales, self.scale_weights),
+                (self.values, self.value_weights),
+            )
+        )
+        self.scale = min(max(self.scale, 410), 65536)
+        self.size = min(oct_(self.scale * self.base >> 14, 3), 120)
+        self.val = min(oct_(abs(self.value) >> 7, 1), 15)
+
+    def _keep(self, column: Seen, position: int) -> None:
+        p = clamp(position, 32767)
+        a = 256 * abs(p)
+        t = self._rel(a)
+        for weights, numbers, error in (
+            (self.scale_weights, self.scales, t - self.scale),
+            (self.value_weights, self.values, (-t if p < 0 else t) - self.value),
+        ):
+            for i, x in enumerate(numbers):
+                weights[i] = wrap(weights[i] + (short(error) * x + 2**18 >> 19), 32)
+        self.own_row.count = min(self.own_row.count + 1, 64)
+        for seen, k in (
+            (self.own_row, 65536 // (self.own_row.count + 1)),
+            (column, 65536 // (min(column.count + 2, 64) + 1)),
+        ):
+            seen.mean = towards(seen.mean, a, k)
+            seen.drift = towards(seen.drift, 256 * p, k)
+            seen.alive = 1 if p else seen.alive
+        column.count = min(column.count + 1, 65535)
+        self.recent = towards(self.recent, a, 6554)
+        self.overall = towards(self.overall, a, 256)
+        self.zero_run = 0 if p else self.zero_run + 1
+        self.history.append(p)
+
+    def _level(self, column: Seen, q: int) -> int:
+        row4, col4 = (min(oct_(m >> 4, 2), 41) // 2 for m in (self.own_row.mean, column.mean))
+        dead = 0 if column.alive else 1 + min(oct_(column.count, 0), 6)
+        run = min(oct_(self.zero_run, 1), 15)
+        slots = [
+            q + 2 * self.size,
+            242 + q + 2 * (self.val + 16 * (self.size // 4)),
+            2226 + q + 2 * (row4 + 21 * col4),
+            3108 + q + 2 * (run + 16 * (dead + 8 * self.own_row.alive)),
+        ]
+        weights = q + 2 * min(self.size // 4, 23)
+        if not self._decision(0, slots, weights):
+            return 0
+        negative = self._sign()
+        if bool(negative) != (self.value < 0):
+            slots[1] += 992
+        k = min(max((self.scale * self.base >> 21).bit_length() - 1, 0), 10)
+        u = m = self._number(slots, weights) - 1
+        node = 1
+        for _ in range(k):
+            bit = self._simple((self.size, min(u, 3), node)) if node < 16 else self._even()
+            node, m = 2 * node + bit, 2 * m + bit
+        m = min(m + 1, 2**17)
+        return -m if negative else m
+
+    def _sign(self) -> int:
+        if self.signs == 16384 and self.gain < 458 * 16384:
+            return self._even()
+        g = [0 if x < 0 else 2 if x > 0 else 1 for x in self.n]
+        slots = [
+            15 - self.val if self.value < 0 else 16 + self.val,
+            32 + g[0] + 3 * g[1] + 9 * g[2] + 27 * g[6],
+            121 + clamp(self.n[2], 8),
+            130 + g[7] + 3 * g[8] + 9 * g[0],
+        ]
+        bit = self._decision(0, [3620 + slot for slot in slots], 768)
+        if self.signs < 16384:
+            self.signs += 1
+            self.gain += self.probability - 32768 if bit else 32768 - self.probability
+        return bit
+
+    def _number(self, slots: list[int], weights: int) -> int:
+        for m in range(1, 8):
+            if not self._decision(m, slots, weights):
+                return m
+        m, k, j = 8, 1, 8
+        while True:
+            if j > 8 and j % 2 == 0:
+                k += 1
+            if k == 16 or not self._decision(min(j, 15), slots, weights):
+                break
+            m += 2**k
+            j += 1
+        return m + sum(self._even() << i for i in reversed(range(k)))
+
+    def _even(self) -> int:
+        return self.coder.decode(32768)
+
+    def _decision(self, bin_: int, slots: list[int], first: int) -> int:
+        cells = [(slot, bin_) for slot in slots]
+        x = [STRETCH[self.counters.get(cell, (2**21, 0))[0] >> 10] for cell in cells]
+        weights, u = self.sets.setdefault(first + 48 * bin_, ([2900] * 4, 0))
+        d = sum(w * y for w, y in zip(weights, x, strict=True)) >> 14
+        p = self.probability = SQUASH[clamp(d, 3071)]
+        bit = self.coder.decode(p)
+        error = (65536 * bit - p) * (2 + 20 // ((u >> 6) + 1)) >> 6
+        steps = [((8 * y * error >> 16) + 1) >> 1 for y in x]
+        moved = [wrap(w + step, 16) for w, step in zip(weights, steps, strict=True)]
+        self.sets[first + 48 * bin_] = moved, min(u + 1, 1343)
+        for cell in cells:
+            self._move(cell, bit, 64 * p)
+        return bit
+
+    def _simple(self, cell: tuple[int, int, int]) -> int:
+        v, _ = self.counters.get(cell, (2**21, 0))
+        bit = self.coder.decode(max(v >> 6, 1))
+        self._move(cell, bit, 2**21)
+        return bit
+
+    def _move(self, cell: tuple[int, ...], bit: int, fresh: int) -> None:
+        v, n = self.counters.get(cell, (0, 0))
+        v = v if n else fresh
+        v += ((4194303 if bit else 127) - v >> 7) * (65536 // (2 * n + 3)) >> 8
+        self.counters[cell] = v, min(n + 1, 1020)
 
 
 def code_table(cursor: Reader) -> list[int]:

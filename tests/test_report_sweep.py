@@ -23,6 +23,13 @@ from dcz.formats.sweep import ERRORS, sweep
 Capture = pytest.CaptureFixture[str]
 
 
+@pytest.fixture(autouse=True)
+def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without C the preset `max` would take minutes."""
+    if dcz.BACKEND != "c":
+        monkeypatch.delitem(PRESETS, "max")
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"

@@ -10,7 +10,9 @@ import os
 from importlib.util import find_spec
 
 from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
+from dcz.codec.kernels.reference_mixed import ROW_LIMIT, Chunk
 from dcz.codec.kernels.reference_runs import CLASS_LIMIT, Bins, ClassCode
+from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
 from dcz.codec.kernels.weight_arguments import Summary
 
 
@@ -57,6 +59,7 @@ if BACKEND == "c":
         map_runs,
         nearest_classes,
     )
+    from dcz.codec.kernels.native_trellis import decode_mixed, encode_mixed, quantize_trellis
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -85,6 +88,7 @@ else:
         split_sparse,
         write_digests,
     )
+    from dcz.codec.kernels.reference_mixed import decode_mixed, encode_mixed
     from dcz.codec.kernels.reference_planes import (
         count_bytes,
         count_pairs,
@@ -101,6 +105,7 @@ else:
         map_runs,
         nearest_classes,
     )
+    from dcz.codec.kernels.reference_trellis import quantize_trellis
     from dcz.codec.kernels.reference_weights import (
         assign,
         cluster,
@@ -120,7 +125,12 @@ __all__ = [
     "BACKEND",
     "CLASS_LIMIT",
     "DIGEST_CHUNK",
+    "RATE_CLASSES",
+    "RATE_LEVELS",
+    "ROW_LIMIT",
+    "TRELLISES",
     "Bins",
+    "Chunk",
     "ClassCode",
     "Digests",
     "Summary",
@@ -134,11 +144,13 @@ __all__ = [
     "count_runs",
     "count_symbols",
     "decode_dense",
+    "decode_mixed",
     "decode_runs",
     "decode_sparse",
     "decoding_table",
     "digest_count",
     "distinct",
+    "encode_mixed",
     "encode_segments",
     "find_bins",
     "find_blocks",
@@ -152,6 +164,7 @@ __all__ = [
     "nearest_classes",
     "pack_bits",
     "pair_symbols",
+    "quantize_trellis",
     "read_lengths",
     "select_magnitudes",
     "split_pairs",

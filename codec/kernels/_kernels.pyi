@@ -126,3 +126,33 @@ def measure(values: Array, indices: Array, codebook: Array, /) -> float: ...
 def distinct(patterns: Array, keys: Array, /) -> int: ...
 def lookup(patterns: Array, table: Array, indices: Array, /) -> None: ...
 def take(indices: Array, codebook: Array, out: Array, /) -> None: ...
+
+# Trellis kernels (bind_trellis.c).
+
+def quantize_trellis(
+    values: Array,
+    wide: bool,
+    scale: float,
+    states: int,
+    odd: int,
+    low: int,
+    classes: Array,
+    rates: Array,
+    positions: Array,
+    counts: Array,
+    /,
+) -> None: ...
+def encode_mixed(
+    positions: Array, start: int, row: int, kernel: int, width: int, odd: int, low: int, /
+) -> bytes: ...
+def decode_mixed(
+    data: Any,
+    start: int,
+    row: int,
+    kernel: int,
+    width: int,
+    odd: int,
+    low: int,
+    positions: Array,
+    /,
+) -> None: ...

@@ -1,4 +1,4 @@
-/* The extension module: the kernels for coding, byte planes, runs, weights and levels in one. */
+/* The extension module: the kernels for coding, byte planes, runs, trellises, weights and levels in one. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -7,6 +7,7 @@ extern PyMethodDef dcz_decoding_methods[];
 extern PyMethodDef dcz_table_methods[];
 extern PyMethodDef dcz_planes_methods[];
 extern PyMethodDef dcz_runs_methods[];
+extern PyMethodDef dcz_trellis_methods[];
 extern PyMethodDef dcz_weights_methods[];
 extern PyMethodDef dcz_levels_methods[];
 
@@ -17,6 +18,7 @@ static int add_functions(PyObject *module)
     if (PyModule_AddFunctions(module, dcz_table_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_planes_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_runs_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_trellis_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_weights_methods) < 0) return -1;
     return PyModule_AddFunctions(module, dcz_levels_methods);
 }

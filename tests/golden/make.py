@@ -22,7 +22,7 @@ import ml_dtypes
 import numpy as np
 
 import dcz
-from dcz.codec import classes, grid
+from dcz.codec import classes, grid, mixed, trellis
 from dcz.codec.frame import SharedTensor
 from dcz.formats.dtypes import DTYPES
 
@@ -241,6 +241,60 @@ def classes_values() -> bytes:
     frame = classes.draft(shared, values.shape).encode()
     decoded = support_format.digest(values.astype(np.int16).tobytes())
     return support_format.one(frame.coder, frame.payload, [64, 70], 12, decoded)
+
+
+def frame_of_trellis(values: Any, dtype: str, step: float, states: int) -> bytes:
+    """A file of one tensor that a trellis shares and mixed contexts code."""
+    flat = values.reshape(-1).astype(dtype)
+    shared = trellis.quantize(flat.astype(np.float32), values.shape, step, states, flat.dtype)
+    return frame_of_mixed(shared, values.shape)
+
+
+def frame_of_mixed(shared: SharedTensor, shape: tuple[int, ...]) -> bytes:
+    frame = mixed.encode(shared, shape)
+    decoded = support_format.digest(shared.codebook[shared.indices].tobytes())
+    code = next(row.code for row in DTYPES if row.numpy == shared.codebook.dtype)
+    return support_format.one(frame.coder, frame.payload, list(shape), code, decoded)
+
+
+@frame
+def mixed_kernels() -> bytes:
+    waves = np.cos(np.arange(9) * 0.7).reshape(3, 3)
+    values = random(17).laplace(size=(16, 9, 1, 1)) * waves
+    return frame_of_trellis(values + random(18).normal(size=values.shape) / 4, "float32", 0.2, 8)
+
+
+@frame
+def mixed_rows() -> bytes:
+    scale = np.geomspace(0.02, 30, 30)[:, None] * np.geomspace(0.3, 3, 25)
+    return frame_of_trellis(random(19).normal(size=(30, 25)) * scale, "float16", 0.3, 64)
+
+
+@frame
+def mixed_wide_levels() -> bytes:
+    values = np.r_[random(20).standard_t(1, 300) * 20, 8000.0]
+    return frame_of_trellis(values, "float64", 0.25, 4)
+
+
+@frame
+def mixed_codebook() -> bytes:
+    return frame_of_few([-2.51, -1, 0, 1.57, 7.003])
+
+
+@frame
+def mixed_multiples() -> bytes:
+    return frame_of_few([-0.2, -0.1, 0, 0.1, 0.3])
+
+
+def frame_of_few(values: list[float]) -> bytes:
+    """A file of one tensor of five values, some of its columns zero."""
+    weight = random(21).choice(
+        np.array(values, np.float32), (40, 50), p=[0.02, 0.03, 0.9, 0.03, 0.02]
+    )
+    weight[:, 20:30] = 0
+    codebook, indices = np.unique(weight, return_inverse=True)
+    shared = SharedTensor(indices.reshape(-1).astype(np.uint8), codebook, False)
+    return frame_of_mixed(shared, weight.shape)
 
 
 def pack(name: str, path: Path) -> None:

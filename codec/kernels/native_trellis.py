@@ -1,0 +1,53 @@
+"""Trellis and context mixing in C: arrays are brought into shape here, checked and used there.
+
+`reference_trellis` and `reference_mixed` document each function; they agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec.kernels import _kernels
+from dcz.codec.kernels.coding_arguments import Bytes, Integers, require
+from dcz.codec.kernels.reference_mixed import Chunk, Positions, check_chunk
+from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES, Floats
+from dcz.codec.kernels.weight_arguments import value_array
+
+
+def quantize_trellis(
+    values: npt.NDArray[Any], scale: float, states: int, classes: Bytes, rates: Floats
+) -> tuple[Positions, Integers]:
+    """Find levels along a trellis: see `reference_trellis.quantize_trellis`."""
+    require(states > 1 and states in TRELLISES, "a trellis has 4, 8, 16, 32 or 64 states")
+    array = np.require(value_array(values), requirements=["A"])
+    positions = np.empty(array.size, np.int32)
+    counts = np.empty((RATE_CLASSES, 2, RATE_LEVELS), np.int64)
+    own = np.ascontiguousarray(classes, np.uint8), np.require(rates, np.float64, ["C", "A"])
+    wide = array.itemsize == 8
+    _kernels.quantize_trellis(
+        array, wide, scale, states, *TRELLISES[states], *own, positions, counts
+    )
+    return positions, counts
+
+
+def encode_mixed(positions: Positions, chunk: Chunk, states: int) -> bytes:
+    """Code the positions of a chunk: see `reference_mixed.encode_mixed`."""
+    check_chunk(chunk)
+    require(len(positions) == chunk.numel, "positions and chunk differ in size")
+    own = np.require(positions, np.int32, ["C", "A"])
+    return _kernels.encode_mixed(
+        own, chunk.start, chunk.row, chunk.kernel, chunk.width, *TRELLISES[states]
+    )
+
+
+def decode_mixed(data: Any, chunk: Chunk, states: int) -> Positions:
+    """Decode the positions of a chunk: see `reference_mixed.decode_mixed`."""
+    check_chunk(chunk)
+    positions = np.empty(chunk.numel, np.int32)
+    _kernels.decode_mixed(
+        data, chunk.start, chunk.row, chunk.kernel, chunk.width, *TRELLISES[states], positions
+    )
+    return positions

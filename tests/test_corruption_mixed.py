@@ -1,0 +1,135 @@
+"""Payloads of mixed contexts that are not as FORMAT.md says: refused, or of the size declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from dcz.codec import kernels, mixed, trellis
+from dcz.codec.errors import CorruptError, TruncatedError
+from dcz.codec.frame import Member, SharedTensor
+
+STEP = 1 if kernels.BACKEND == "c" else 7
+FLOATS = np.dtype(np.float32)
+BYTES = np.dtype(np.uint8)
+TWO_VALUES = b"\x00\x02\x05\x07\x00"  # levels 5 and 7, of which 5 is level 0
+LINE = b"\x01\x01\x01"
+
+
+def decode(payload: bytes, numel: int, dtype: np.dtype[Any] = BYTES) -> npt.NDArray[Any]:
+    decoder = mixed.Decoder(memoryview(payload), [Member(dtype, numel)])
+    out = np.empty(numel, dtype)
+    decoder.decode(0, numel, out)
+    decoder.describe()
+    return out
+
+
+def small_payloads() -> list[tuple[bytes, Member]]:
+    rng = np.random.default_rng(1)
+    values = rng.laplace(size=(4, 2, 3, 3)).astype(np.float32)
+    shared = trellis.quantize(values.reshape(-1), values.shape, 0.4, 8)
+    few = SharedTensor(rng.integers(0, 3, 50).astype(np.uint8), np.arange(3.0), False)
+    return [
+        (bytes(mixed.encode(shared, values.shape).payload), shared.member),
+        (bytes(mixed.encode(few, (5, 10)).payload), few.member),
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_flipped_bit_is_refused_or_harmless(number: int) -> None:
+    payload, member = small_payloads()[number]
+    for at in range(0, len(payload), STEP):
+        for bit in range(8):
+            flipped = payload[:at] + bytes([payload[at] ^ 1 << bit]) + payload[at + 1 :]
+            try:
+                out = decode(flipped, member.numel, member.dtype)
+            except CorruptError:
+                continue
+            assert out.size == member.numel
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_prefix_is_refused(number: int) -> None:
+    payload, member = small_payloads()[number]
+    for size in range(len(payload)):
+        with pytest.raises(CorruptError):
+            decode(payload[:size], member.numel, member.dtype)
+    with pytest.raises(CorruptError, match="too many"):
+        decode(payload + b"\0", member.numel, member.dtype)
+
+
+def test_noise_is_refused_or_decodes_to_what_was_declared() -> None:
+    rng = np.random.default_rng(2)
+    for kind in (0, 2, 6):
+        head = TWO_VALUES if kind == 0 else bytes([kind]) + np.float32(0.5).tobytes()
+        dtype = BYTES if kind == 0 else FLOATS
+        for _ in range(20):
+            noise = rng.integers(0, 256, 40).astype(np.uint8).tobytes()
+            try:
+                out = decode(head + b"\x0c\x06\x03\x28" + noise, 77, dtype)
+            except CorruptError:
+                continue
+            assert out.size == 77
+
+
+def test_the_smallest_payload_decodes() -> None:
+    """A chunk of no bytes reads zeros, and a value below the bound is a bit of 1."""
+    small = trellis.quantize(np.zeros(3, np.float32), (3,), 1.0, 4)
+    frame = mixed.encode(small, (3,))
+    assert decode(bytes(frame.payload), 3, FLOATS).tolist() == [0, 0, 0]
+    negative = decode(b"\x02\x00\x00\x80\x3f" + LINE + b"\x00", 1, FLOATS)
+    assert negative[0] < -(2**17)  # everything is 1: the greatest magnitude, and negative
+
+
+@pytest.mark.parametrize(
+    ("payload", "cause"),
+    [
+        (b"\x01", "reconstruction"),
+        (b"\x07", "reconstruction"),
+        (b"\xff", "reconstruction"),
+        (b"\x02\x00\x00\x80\x3f", "steps of uint8"),
+        (b"\x00\x81\x80\x04", "codebook levels"),
+        (b"\x00\x02\x05\x07\x02", "index of zero"),
+        (b"\x00\x00\x01", "index of zero"),
+        (TWO_VALUES + b"\x00", "row"),
+        (TWO_VALUES + b"\x81\x80\x10", "row"),
+        (TWO_VALUES + b"\x04\x05", "kernel"),
+        (TWO_VALUES + b"\x04\x00", "kernel"),
+        (TWO_VALUES + b"\x04\x04\x05", "width"),
+        (TWO_VALUES + b"\x04\x03\x01", "divide"),
+        (TWO_VALUES + b"\x04\x04\x03", "divide"),
+        (TWO_VALUES + LINE + b"\xff\x7f", "chunk size"),
+        (TWO_VALUES + LINE + b"\x00", "too many"),
+        (b"\x00\x00\x00" + LINE + b"\x09", "past its end"),
+    ],
+)
+def test_fields_outside_their_range_are_refused(payload: bytes, cause: str) -> None:
+    with pytest.raises(CorruptError, match=cause):
+        decode(payload + bytes(9), 64)
+
+
+@pytest.mark.parametrize("step", ["00000000", "000080bf", "0000807f", "0000c07f"])
+def test_half_steps_must_be_positive_and_finite(step: str) -> None:
+    with pytest.raises(CorruptError, match="half step"):
+        decode(b"\x03" + bytes.fromhex(step) + LINE + b"\x00", 4, FLOATS)
+
+
+def test_bytes_left_over_in_a_chunk_are_refused() -> None:
+    with pytest.raises(CorruptError, match="left over"):
+        decode(TWO_VALUES + LINE + b"\x09" + bytes(range(255, 246, -1)), 1)
+
+
+def test_several_members_or_none_are_refused() -> None:
+    payload = memoryview(TWO_VALUES + LINE + b"\x00")
+    for members in ([Member(BYTES, 2), Member(BYTES, 2)], [Member(BYTES, 0)]):
+        with pytest.raises(CorruptError, match="one tensor"):
+            mixed.Decoder(payload, members)
+
+
+def test_more_elements_than_chunks_are_refused_before_anything_is_decoded() -> None:
+    for numel in (2**23, 2**62):
+        with pytest.raises(TruncatedError):
+            mixed.Decoder(memoryview(TWO_VALUES + LINE + b"\x00"), [Member(BYTES, numel)])
