@@ -54,6 +54,7 @@ def larger(folder: Path) -> dict[str, bytes]:
     recipes = {
         "paper": dcz.Recipe(sparsity=0.9, bits=5),
         "balanced": dcz.Recipe(preset="balanced"),
+        "max": dcz.Recipe(preset="max"),
         "exact": dcz.Recipe(quantizer="lossless"),
         "wide": dcz.Recipe(levels=5000),
     }

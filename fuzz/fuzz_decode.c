@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "blocks.h"
 #include "decode.h"
-#include "digest.h"
+#include "mixed.h"
 #include "planes.h"
 #include "runs.h"
 
@@ -207,6 +206,33 @@ static void planes(input *in)
     free(data);
 }
 
+static void mixed_chunk(input *in)
+{
+    uint32_t width = 1 + take(in, 8), kernel = width * (1 + take(in, 8));
+    uint32_t row = kernel * (1 + take(in, 40));
+    dcz_chunk chunk = {.row = row, .kernel = kernel, .width = width};
+    dcz_trellis trellis = {take(in, 64), take(in, 64)};
+    dcz_mixed *model = exactly(sizeof *model);
+    dcz_column *columns = exactly(row * sizeof *columns);
+    int16_t *history;
+    int32_t *positions;
+    size_t size;
+    uint8_t *data;
+    chunk.start = take(in, 1 << 20);
+    chunk.numel = 1 + take(in, 1 << 11);
+    history = exactly((chunk.numel + 2 * chunk.row + DCZ_MIXED_MARGIN) * sizeof *history);
+    positions = exactly(chunk.numel * sizeof *positions);
+    data = copied(in, SIZE_MAX, &size);
+    dcz_mixed_decode(model, &chunk, trellis, history, columns, data, size, positions);
+    for (size_t i = 0; i < chunk.numel; i++)
+        if (positions[i] < -(1 << 19) || positions[i] > 1 << 19) abort();
+    free(data);
+    free(positions);
+    free(history);
+    free(columns);
+    free(model);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input in = {data, data + size};
@@ -216,6 +242,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 2:
     case 3:
     case 4: sparse_block(&in); break;
+    case 6: mixed_chunk(&in); break;
     default: segments(&in);
     }
     return 0;

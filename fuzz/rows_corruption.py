@@ -141,7 +141,7 @@ def _each_refused_or_right(path: Path, good: Content) -> str:
 
 @cache
 def _parsed(folder: Path) -> list[Any]:
-    large = [data for name, data in larger(folder).items() if name in ("paper", "balanced")]
+    large = [data for name, data in larger(folder).items() if name in ("paper", "balanced", "max")]
     return [format_page.parse(data) for data in [*golden().values(), *large]]
 
 

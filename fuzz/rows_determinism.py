@@ -18,6 +18,7 @@ RECIPES = {
     "default": dcz.Recipe(),
     "paper": dcz.Recipe(sparsity=0.9, bits=5),
     "balanced": dcz.Recipe(preset="balanced"),
+    "max": dcz.Recipe(preset="max"),
     "ratio": dcz.Recipe(preset="balanced", target_ratio=8.0),
     "exact": dcz.Recipe(quantizer="lossless"),
     "wide": dcz.Recipe(levels=5000),

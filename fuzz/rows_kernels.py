@@ -24,7 +24,7 @@ from workers import Tally
 
 HERE = Path(__file__).parent
 KERNELS = ROOT / "codec" / "kernels"
-SOURCES = ("codes.c", "decode.c", "decode_sparse.c", "planes.c", "runs.c")
+SOURCES = ("codes.c", "decode.c", "decode_sparse.c", "mixed.c", "planes.c", "runs.c")
 FLAGS = ["-g", "-O1", "-std=c11", "-fno-sanitize-recover=all"]
 SANITIZERS = "-fsanitize=fuzzer,address,undefined"
 MOST_BYTES = 16_384
@@ -137,6 +137,10 @@ def _seeds() -> Iterator[bytes]:
     for kinds in (1, 2, 16):
         classes = bytes(generator.randrange(kinds) for _ in range(40))
         yield _number(0) + _number(kinds - 1) + _number(7) + _number(39) + _number(3) + classes
+    for trellis in (0, 5, 47):
+        shape = _number(2) + _number(2) + _number(7) + _number(trellis) + _number(trellis)
+        noise = np.random.default_rng(trellis).bytes(300)
+        yield _number(6) + shape + _number(100) + _number(500) + noise
     for size in range(5):
         noise = np.random.default_rng(size).bytes(640)
         yield _number(1) + _number(size) + _number(3) + _number(9) + _number(0) + noise
