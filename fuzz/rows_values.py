@@ -14,8 +14,12 @@ import dcz
 from dcz.formats.dtypes import DTYPES
 
 Array = np.ndarray[Any, Any]
-RECIPES = (None, dcz.Recipe(quantizer="lossless"), dcz.Recipe(preset="balanced"))
-RECIPES += (dcz.Recipe(preset="max"),)
+RECIPES = (
+    None,
+    dcz.Recipe(quantizer="lossless"),
+    dcz.Recipe(preset="balanced"),
+    dcz.Recipe(preset="max"),
+)
 NAMES = ["", " ", ".", "..", "/", "../x", "a/b", "a\\b", "\0", "a\0b", "\n", "\x1b[31m", "\u202e"]
 NAMES += ["ä", "a\u0308", "\U0001f600", "模型", "-o", "x" * 10_000, "CON", "\ufeff", "__metadata__"]
 BAD_NAMES = ["\ud800", "a\udfff"]
