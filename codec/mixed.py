@@ -283,9 +283,8 @@ class Decoder:
         for _, positions in self._positions(range(len(self.chunks))):
             _count(positions, counts)
             for at in range(0, positions.size, PIECE):
-                self.points.values(
-                    positions[at : at + PIECE]
-                )  # refuses those past a codebook's end
+                # Refuses those past a codebook's end.
+                self.points.values(positions[at : at + PIECE])
         return describe(self.layout, *self.points.statistics(counts))
 
 
