@@ -110,7 +110,7 @@ ROWS = {
         1_000_000,
     ),
     "sanitized": Row(
-        "the same, with kernels that AddressSanitizer and UBSan watch",
+        "mutations with checksums made right, the kernels under AddressSanitizer and UBSan",
         "no report",
         _under_sanitizers,
         1000,
@@ -250,13 +250,14 @@ def _run(name: str, short: bool, cases: int | None) -> int:
         print(f"    FAILED {failure}")
     sys.stdout.flush()
     if not short:
-        _keep(name, tally, seconds)
+        _keep(name, tally, seconds, cases)
     return len(tally.failures)
 
 
-def _keep(name: str, tally: Tally, seconds: float) -> None:
+def _keep(name: str, tally: Tally, seconds: float, cases: int | None) -> None:
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results[name] = {
+        "options": f"--only {name}" + (f" --cases {cases}" if cases is not None else ""),
         "cases": tally.cases,
         "failures": tally.failures,
         "outcomes": dict(tally.outcomes.most_common()),
@@ -279,7 +280,7 @@ def write_table() -> None:
     for name, row in ROWS.items():
         if name in results:
             found = results[name]
-            command = f"`python fuzz/campaign.py --only {name}`"
+            command = f"`python fuzz/campaign.py {found['options']}`"
             counts = f"{found['cases']:,} | {len(found['failures'])}"
             lines.append(f"| {row.what} | {row.promise} | {counts} | {command} |")
     page = PAGE.read_text()
