@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dcz import training as training
     from dcz.codec.errors import (
         ChecksumError,
         CorruptError,
@@ -86,6 +87,8 @@ _MODULES = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "training":  # needs PyTorch, so that it is no part of `from dcz import *`
+        return import_module("dcz.training")
     if name not in __all__:
         raise AttributeError(f"module 'dcz' has no attribute {name!r}")
     inner = "open_archive" if name == "open" else name
@@ -95,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "training"])

@@ -34,6 +34,7 @@ examples:
   dcz pack model.npz --max-error 1e-4 --json
   dcz pack model.pt --preset balanced --target-size 2000000
   dcz pack model.pt --recipe layers.toml           settings by tensor name
+  dcz pack model.pt --bits 5 --note test_error=0.0153
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
 a recipe file:
@@ -200,6 +201,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _note(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
 def _add_pack(subparsers: Any) -> None:
     parser = _command(subparsers, "pack", commands.pack, "pack a checkpoint", _PACK_EXAMPLES)
     add = parser.add_argument
@@ -224,6 +232,14 @@ def _add_pack(subparsers: Any) -> None:
     add("--states", type=int, metavar="N", help="of a trellis: 4, 8, 16, 32 or 64 (default)")
     add("--coder", metavar="C", help="huffman, auto or mixed (default: by quantizer)")
     add("--recipe", type=Path, metavar="FILE", help="TOML file with these settings by tensor name")
+    add(
+        "--note",
+        type=_note,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="kept in the file and shown in reports, such as test_error=0.0153; may be repeated",
+    )
     add("--compare", action="store_true", help="also measure the source through zstd -19 (slow)")
     add("--force", action="store_true", help="replace an existing file that is not a .dcz file")
     _add_jobs(parser)

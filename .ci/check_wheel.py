@@ -17,6 +17,7 @@ WANTED = (
     "dcz/codec/__init__.py",
     "dcz/formats/__init__.py",
     "dcz/formats/FORMAT.md",
+    "dcz/training/__init__.py",
 )
 UNWANTED = ("tests", "samples", "benchmarks", "fuzz", "build")
 EXTENSION = "dcz/codec/kernels/_kernels"

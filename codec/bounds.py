@@ -100,6 +100,13 @@ class Curve:
         """
         return float(self._bits_at(np.array([np.log2(variance) - np.log2(error)]))[0])
 
+    def each_bits(self, sources: Sequence[Source]) -> list[float]:
+        """Return the least bits of each source, all its weights together, at its own error."""
+        numel = np.array([source.numel for source in sources], np.float64)
+        log_variance = np.log2([source.variance for source in sources])
+        log_error = np.log2([source.error for source in sources])
+        return [float(bits) for bits in numel * self._bits_at(log_variance - log_error)]
+
     def total_bits(self, sources: Sequence[Source]) -> float:
         """Return the least bits for all sources together at the total of their errors.
 

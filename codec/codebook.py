@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcz.codec import huffman, kernels
-from dcz.codec.entropy import StreamStatistics, stream_statistics
+from dcz.codec.entropy import StreamStatistics, cross_entropy_bits, stream_statistics
 from dcz.codec.errors import CorruptError
 from dcz.codec.frame import (
     AnyArray,
@@ -57,7 +57,7 @@ class Stream:
     @property
     def payload_bits(self) -> int:
         """Size of the coded symbols without framing."""
-        return int(np.sum(self.counts * self.lengths)) if np.count_nonzero(self.lengths) > 1 else 0
+        return cross_entropy_bits(self.counts, self.lengths)
 
     @property
     def size_estimate(self) -> int:

@@ -30,9 +30,7 @@ def entropy_bits(counts: Counts) -> float:
 
 def cross_entropy_bits(counts: Counts, lengths: npt.NDArray[np.uint8]) -> int:
     """Bits of the stream under a code: sum of c * length; 0 where one symbol is all there is."""
-    if np.count_nonzero(lengths) < 2:
-        return 0
-    return int(np.sum(counts * lengths))
+    return int(counts.dot(lengths)) if np.count_nonzero(lengths) > 1 else 0
 
 
 def fixed_bits(symbols: int, alphabet: int) -> int:
@@ -115,7 +113,8 @@ def log2(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     ratio = (mantissa - 0.7071067811865476) / (mantissa + 0.7071067811865476)
     square = ratio * ratio
-    series = np.zeros_like(ratio)
-    for odd in range(15, 0, -2):
-        series = series * square + 1.0 / odd
+    series = np.full_like(ratio, 1.0 / 15)
+    for odd in range(13, 0, -2):
+        series *= square
+        series += 1.0 / odd
     return exponent - 0.5 + ratio * series * 2.8853900817779268

@@ -15,9 +15,6 @@ Failures of the operating system (no such file, disk full) stay `OSError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class DczError(Exception):
     """Base of all errors of this package.
@@ -77,15 +74,20 @@ class RecipeError(DczError):
     """A recipe or an option asks for something impossible."""
 
 
-@contextmanager
-def located(*, file: str | None = None, tensor: str | None = None) -> Iterator[None]:
+class located:  # noqa: N801 - reads as a statement: with located(tensor=name): ...
     """Add the file and the tensor to a `DczError` that passes through without them."""
-    try:
-        yield
-    except DczError as error:
-        error.file = error.file if error.file is not None else file
-        error.tensor = error.tensor if error.tensor is not None else tensor
-        raise
+
+    def __init__(self, *, file: str | None = None, tensor: str | None = None) -> None:
+        self.file = file
+        self.tensor = tensor
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DczError):
+            error.file = error.file if error.file is not None else self.file
+            error.tensor = error.tensor if error.tensor is not None else self.tensor
 
 
 class corrupt:  # noqa: N801 - reads as a statement: with corrupt("index"): ...

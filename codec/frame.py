@@ -193,6 +193,8 @@ def split(flat: AnyArray, members: Sequence[Member]) -> list[AnyArray]:
 def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     """How many elements are not zero; given `counts`, how often each value occurs."""
     if counts is None:
+        if values.size <= _PIECE:
+            return int(np.count_nonzero(_is_nonzero(values)))
         pieces = (values[i : i + _PIECE] for i in range(0, values.size, _PIECE))
         return sum(int(np.count_nonzero(_is_nonzero(piece))) for piece in pieces)
     return int(np.sum(counts[_is_nonzero(values)]))

@@ -25,9 +25,6 @@ from dcz.codec.varint import Cursor, encode_varint
 MAX_ALPHABET = 4096
 MAX_LENGTH = 15
 LONGEST_WORD = 7
-# How no change, one up and (as index -1) one down are written, first bit lowest.
-STEP_WORDS = np.array([0b0, 0b01, 0b011])
-STEP_SIZES = np.array([1, 2, 3])
 
 Lengths = npt.NDArray[np.uint8]
 
@@ -58,17 +55,7 @@ def code_lengths(counts: npt.NDArray[np.int64]) -> Lengths:
 def encode_table(lengths: Lengths) -> bytes:
     """Write the alphabet's size and its code lengths; an alphabet of one needs no lengths."""
     size = encode_varint(lengths.size)
-    if lengths.size == 1:
-        return size
-    length = lengths.astype(np.int64)
-    change = np.diff(length, prepend=first_guess(lengths.size))
-    step = np.clip(change, -1, 1)
-    words = np.where(step == change, STEP_WORDS[step], 0b111 | length << 3)
-    sizes = np.where(step == change, STEP_SIZES[step], LONGEST_WORD)
-    starts = np.cumsum(sizes) - sizes
-    within = np.arange(sizes.sum()) - np.repeat(starts, sizes)
-    bits = np.repeat(words, sizes) >> within & 1
-    return size + np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
+    return size if lengths.size == 1 else size + kernels.write_lengths(lengths)
 
 
 def table_size(lengths: Lengths) -> int:

@@ -161,11 +161,17 @@ def _smaller(
     array: AnyArray, values: Weights, shared: SharedTensor, frame: Frame, energy: float
 ) -> EncodedTensor:
     """The shared tensor, or the original where that is smaller."""
-    lossless = _smaller_lossless(array, shared, frame)
+    lossless = _smaller_lossless(array, shared, frame) if _lossless_may_win(array, frame) else None
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
     error = share.squared_error(values, shared)
     return EncodedTensor(frame, shared, array, False, error, energy)
+
+
+def _lossless_may_win(array: AnyArray, shared: Frame) -> bool:
+    """Whether floats may take less without loss: planes take no less than half of zstandard's."""
+    size = 2 * len(shared.payload)
+    return size >= array.nbytes or plane_methods.repetition(array) * array.nbytes <= size
 
 
 def _encode_survivors(

@@ -101,7 +101,7 @@ class Planner:
         RecipeError
             If the recipe asks for something that the tensors cannot give.
         """
-        settings = [recipe.settings_for(tensor.name) for tensor in tensors]
+        settings = list(recipe.settings_by_name(tensor.name for tensor in tensors).values())
         plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
         self._plans = _prune(tensors, settings, plans, recipe)
         self._importances = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -178,8 +178,23 @@ class Recipe(Settings):
 
     def settings_for(self, name: str) -> Settings:
         """The settings of one tensor: the recipe's own, overridden by each rule that matches."""
+        return self._merged(self.rules_for(name))
+
+    def settings_by_name(self, names: Iterable[str]) -> dict[str, Settings]:
+        """The settings of several tensors; where the same rules match, they are one object."""
+        found: dict[tuple[int, ...], Settings] = {}
+        result = {}
+        for name in names:
+            rules = self.rules_for(name)
+            key = tuple(map(id, rules))
+            if key not in found:
+                found[key] = self._merged(rules)
+            result[name] = found[key]
+        return result
+
+    def _merged(self, rules: Sequence[Rule]) -> Settings:
         merged = self._own_settings()
-        for rule in self.rules_for(name):
+        for rule in rules:
             for field in dataclasses.fields(Settings):
                 value = getattr(rule, field.name)
                 if value is not None:

@@ -19,6 +19,8 @@ from dcz.codec import bounds
 from dcz.codec.entropy import StreamStatistics
 from dcz.codec.frame import Description
 
+_UNKNOWN = None, None
+
 
 @dataclass(frozen=True, slots=True)
 class MemberSummary:
@@ -201,7 +203,9 @@ def build_report(
         Of the model.
     metadata : mapping of str to str
     """
-    rows = {row.name: row for frame in frames for row in _tensor_rows(frame)}
+    sources = _sources(frames)
+    least = _least_bits(sources)
+    rows = {row.name: row for frame in frames for row in _tensor_rows(frame, least)}
     dense = {m.name: m.numel * m.itemsize for frame in frames for m in frame.members}
     source_bytes = sum(dense.values())
     for alias in aliases:
@@ -220,7 +224,6 @@ def build_report(
             source_bytes += dense[alias.alias_of]
     parts = _sum_parts(frames) | dict(container)
     file_bytes = sum(parts.values())
-    sources = _sources(frames)
     return Report(
         source_bytes=source_bytes,
         file_bytes=file_bytes,
@@ -258,12 +261,22 @@ def _sum_parts(frames: Sequence[FrameSummary]) -> dict[str, int]:
     return parts
 
 
-def _tensor_rows(frame: FrameSummary) -> list[TensorReport]:
+def _least_bits(sources: Mapping[str, bounds.Source]) -> dict[str, tuple[float, float]]:
+    """Each source's bits by the two curves of `bounds`: a Gaussian's and a Laplacian's."""
+    if not sources:
+        return {}
+    curves = bounds.GAUSSIAN, bounds.LAPLACIAN
+    each = [curve.each_bits(list(sources.values())) for curve in curves]
+    return dict(zip(sources, zip(*each, strict=True), strict=True))
+
+
+def _tensor_rows(
+    frame: FrameSummary, least: Mapping[str, tuple[float, float]]
+) -> list[TensorReport]:
     weights = [member.numel * member.itemsize for member in frame.members]
     bits = apportion(8 * frame.payload_bytes, weights)
     bound = _bound_bits(frame)
     total = sum(weights) or 1
-    sources = _sources([frame])
     return [
         TensorReport(
             name=member.name,
@@ -277,15 +290,11 @@ def _tensor_rows(frame: FrameSummary) -> list[TensorReport]:
             bound_bits=bound * weights[i] / total,
             relative_error=member.relative_error,
             streams=frame.description.streams if i == 0 else (),
-            gaussian_bits=_source_bits(bounds.GAUSSIAN, sources.get(member.name)),
-            laplacian_bits=_source_bits(bounds.LAPLACIAN, sources.get(member.name)),
+            gaussian_bits=least.get(member.name, _UNKNOWN)[0],
+            laplacian_bits=least.get(member.name, _UNKNOWN)[1],
         )
         for i, member in enumerate(frame.members)
     ]
-
-
-def _source_bits(curve: bounds.Curve, source: bounds.Source | None) -> float | None:
-    return None if source is None else source.numel * curve.bits(source.variance, source.error)
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

@@ -130,10 +130,11 @@ def _price(shape: Histogram, centroids: Centroids) -> float:
 def _redundancy(shape: Histogram, centroids: Centroids) -> float:
     """What a Huffman code of the indices costs above their entropy, as a share of it."""
     counts = shape.occupancy(centroids)
-    used = counts[counts > 0].astype(np.float64)
+    used = counts[counts > 0]
     if used.size < 2:
         return 0.0
-    entropy = np.cumsum(used * (log2(float(used.sum())) - log2(used)))[-1]
+    logarithms = log2(np.append(used, used.sum()))
+    entropy = np.cumsum(used * (logarithms[-1] - logarithms[:-1]))[-1]
     return cross_entropy_bits(counts, code_lengths(counts)) / float(entropy) - 1
 
 
@@ -203,12 +204,12 @@ def already_shared(array: AnyArray, limit: int) -> SharedTensor | None:
     """The tensor as it is, if it holds at most `limit` different bit patterns, else None.
 
     Exact for every dtype of 1, 2, 4 or 8 bytes. None too where the values are few only because
-    the tensor is small: fewer than four weights to a value.
+    the tensor is small: fewer than two weights to a value.
     """
     if array.dtype.itemsize not in (1, 2, 4, 8) or array.size == 0:
         return None
     flat = patterns(array.reshape(-1))
-    values = kernels.distinct(flat, min(limit, array.size // 4))
+    values = kernels.distinct(flat, min(limit, array.size // 2))
     if values is None:
         return None
     indices = kernels.lookup(flat, values)

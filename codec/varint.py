@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from dcz.codec.errors import CorruptError, TruncatedError
 
 MAX_BYTES = 10
+_SHORT = [bytes([value]) for value in range(0x80)]
 
 
 def encode_varint(value: int) -> bytes:
     """Encode 0 <= value < 2**64, seven bits a byte, lowest first."""
+    if 0 <= value < 0x80:
+        return _SHORT[value]
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -50,11 +53,11 @@ class Cursor:
 
     def take(self, size: int, field: str) -> memoryview:
         """The next `size` bytes. Raises TruncatedError, naming `field`."""
-        if size > self.remaining:
+        start, stop = self.position, self.position + size
+        if stop > len(self.data):
             raise TruncatedError(f"{field}: {size} bytes declared, {self.remaining} left")
-        start = self.position
-        self.position += size
-        return self.data[start : self.position]
+        self.position = stop
+        return self.data[start:stop]
 
     def byte(self, field: str) -> int:
         """The next byte as an integer. Raises TruncatedError, naming `field`."""
@@ -73,6 +76,10 @@ class Cursor:
 
     def varint(self, field: str, *, low: int = 0, high: int = 2**64 - 1) -> int:
         """The next varint. Raises CorruptError unless it is minimal and low <= value <= high."""
+        first = self.data[self.position] if self.position < len(self.data) else 0x80
+        if first < 0x80 and low <= first <= high:  # most are: spare them the loop
+            self.position += 1
+            return first
         value = 0
         for length in range(MAX_BYTES):
             byte = self.byte(field)

@@ -21,7 +21,7 @@ from dcz.codec.frame import AnyArray, Description, Digests, FrameDecoder, numel,
 from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
 from dcz.formats.arena import empty
 from dcz.formats.container import Container
-from dcz.formats.digest import CHUNK, combine, empty_digests
+from dcz.formats.digest import CHUNK, combine, empty_digests, tensor_digest
 from dcz.formats.index import TensorEntry
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.tensors import TensorInfo
@@ -82,6 +82,7 @@ class Archive(Mapping[str, AnyArray]):
         self._jobs = jobs or os.cpu_count() or 1
         self._start_over()
         self._groups: dict[int, dict[str, AnyArray]] = {}
+        self._scratch = _Scratch()
         with located(file=self.path):
             self._map = _map_file(self.path)
             self._container = Container(memoryview(self._map), limits)
@@ -203,7 +204,7 @@ class Archive(Mapping[str, AnyArray]):
             with located(file=self.path, tensor=entry.info.name):
                 for part in running:
                     part.result()
-                _compare(digests, entry)
+                _compare_chunks(digests, entry)
 
         return wait
 
@@ -215,16 +216,16 @@ class Archive(Mapping[str, AnyArray]):
         """Decode a tensor in this thread."""
         entry = self._entries[name]
         _check_fits(out, entry.info)
-        digests = empty_digests(out.nbytes) if self._check_digests else None
         flat = out.reshape(-1)
         with located(file=self.path, tensor=name):
             if len(self._stored[entry.frame]) > 1:
                 flat[:] = self._from_group(entry)
-                if digests is not None:
-                    kernels.write_digests(flat, digests)
-            else:
-                self._open(entry).decode(0, flat.size, flat, digests)
-            _compare(digests, entry)
+                if self._check_digests:
+                    _compare(tensor_digest(flat), entry)
+                return
+            digests = empty_digests(out.nbytes) if self._check_digests else None
+            self._open(entry).decode(0, flat.size, flat, digests)
+            _compare_chunks(digests, entry)
 
     def verify(self, name: str) -> None:
         """Decode a tensor, check its frame's checksum and its own digest, and keep nothing.
@@ -238,13 +239,13 @@ class Archive(Mapping[str, AnyArray]):
         """
         entry = self._entries[name]
         with located(file=self.path, tensor=name):
-            digests = empty_digests(entry.info.nbytes)
             if len(self._stored[entry.frame]) > 1:
-                kernels.write_digests(self._from_group(entry), digests)
-            else:
-                tasks = self._tasks(entry, _Scratch(entry.info.dtype), digests)
-                self._run(list(tasks))
-            _compare(digests, entry)
+                _compare(tensor_digest(self._from_group(entry)), entry)
+                return
+            digests = empty_digests(entry.info.nbytes)
+            place = partial(self._scratch.part, entry.info.dtype)
+            self._run(list(self._tasks(entry, place, digests)))
+            _compare_chunks(digests, entry)
 
     def _open(self, entry: TensorEntry) -> FrameDecoder:
         return self._container.open_frame(entry.frame)
@@ -410,13 +411,14 @@ def _map_file(path: str) -> mmap.mmap:
 class _Scratch(threading.local):
     """Memory to decode into and forget, one piece for each thread."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._memory = np.empty(0, dtype)
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
 
-    def __call__(self, start: int, stop: int) -> AnyArray:
-        if self._memory.size < stop - start:
-            self._memory = np.empty(stop - start, self._memory.dtype)
-        return self._memory[: stop - start]
+    def part(self, dtype: np.dtype[Any], start: int, stop: int) -> AnyArray:
+        size = (stop - start) * dtype.itemsize
+        if self._memory.size < size:
+            self._memory = np.empty(size, np.uint8)
+        return self._memory[:size].view(dtype)
 
 
 def _decode_part(
@@ -430,9 +432,14 @@ def _decode_part(
     decoder.decode(start, stop, place(start, stop), digests)
 
 
-def _compare(digests: Digests | None, entry: TensorEntry) -> None:
+def _compare_chunks(digests: Digests | None, entry: TensorEntry) -> None:
     """Raise ChecksumError unless the chunks' digests, if there are any, are the tensor's."""
-    if digests is not None and combine(digests.tolist()) != entry.digest:
+    if digests is not None:
+        _compare(combine(digests.tolist()), entry)
+
+
+def _compare(digest: int, entry: TensorEntry) -> None:
+    if digest != entry.digest:
         raise ChecksumError("digest of the decoded tensor does not match")
 
 

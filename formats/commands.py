@@ -42,7 +42,12 @@ def pack(options: argparse.Namespace) -> int:
             total = sum(info.nbytes for info in checkpoint.tensors.values())
             with Progress("packing", total) as progress:
                 report = packing.pack(
-                    checkpoint, dest, recipe, jobs=options.jobs, progress=progress
+                    checkpoint,
+                    dest,
+                    recipe,
+                    jobs=options.jobs,
+                    progress=progress,
+                    notes=dict(options.note),
                 )
         small = os.path.getsize(source) <= _COMPARED_BELOW
         if options.compare or small:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from dcz.codec.coders import CODERS
 from dcz.codec.errors import CorruptError, LimitError, UnsupportedError, VersionError, located
 from dcz.codec.varint import Cursor, encode_varint
-from dcz.formats.dtypes import DType, by_code, by_numpy
+from dcz.formats.dtypes import DType, NumpyDType, by_code, by_numpy
 from dcz.formats.limits import Budget, DecodeLimits
 from dcz.formats.metadata import decode_metadata, encode_metadata
-from dcz.formats.tensors import TensorInfo, checked_info
+from dcz.formats.tensors import TensorInfo, check_size
 
 EXACT, APPROXIMATE, TIED, COPY = range(4)
 _FLOAT32 = struct.Struct("<f")
@@ -215,9 +215,10 @@ def _decode_tensor(
     if math.prod(shape) * dtype.itemsize > limits.tensor_bytes:
         raise LimitError(f"shape {shape} is over the limit of {limits.tensor_bytes} bytes")
     try:
-        info = checked_info(name, dtype.numpy, shape)
+        check_size(shape, dtype.itemsize)
     except UnsupportedError as error:
         raise LimitError(error.cause) from None
+    info = TensorInfo(name, dtype.numpy, tuple(shape))
     frame = cursor.varint("frame number", high=len(index.frames) - 1)
     digest = cursor.uint64("digest")
     inexact = _error(cursor, _FLOAT32) if kind == APPROXIMATE else None
@@ -266,9 +267,9 @@ def _text(data: bytes, field: str) -> str:
 
 def _check_frames_used(index: Index) -> None:
     """Each frame has tensors, and those of one dtype."""
-    dtypes: dict[int, set[int]] = {}
+    dtypes: dict[int, set[NumpyDType]] = {}
     for tensor in _stored(index):
-        dtypes.setdefault(tensor.frame, set()).add(by_numpy(tensor.info.dtype).code)
+        dtypes.setdefault(tensor.frame, set()).add(tensor.info.dtype)
     for number in range(len(index.frames)):
         if len(dtypes.get(number, ())) != 1:
             raise CorruptError(f"frame {number} does not hold tensors of one dtype")

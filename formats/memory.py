@@ -59,9 +59,10 @@ def save_file(
     recipe: Recipe | None = None,
     *,
     jobs: int | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Report:
     """Pack arrays into a `.dcz` file; see `pack`. The arrays are not changed."""
-    return pack(MappingCheckpoint(tensors), path, recipe, jobs=jobs)
+    return pack(MappingCheckpoint(tensors), path, recipe, jobs=jobs, notes=notes)
 
 
 def load_state_dict(
@@ -91,12 +92,13 @@ def save_state_dict(
     recipe: Recipe | None = None,
     *,
     jobs: int | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Report:
     """Pack a PyTorch state dict into a `.dcz` file; see `pack`. The tensors are not changed.
 
     Pairs `weight_orig` and `weight_mask` of torch.nn.utils.prune become the pruned weight.
     """
-    return pack(StateDictCheckpoint(state_dict), path, recipe, jobs=jobs)
+    return pack(StateDictCheckpoint(state_dict), path, recipe, jobs=jobs, notes=notes)
 
 
 def load_model(model: torch.nn.Module, path: Path, *, jobs: int | None = None) -> None:

@@ -20,6 +20,7 @@ from dcz.formats.tensors import (
     bytes_of,
     canonical_array,
     checked_info,
+    corner_of,
     read_as,
 )
 from dcz.formats.zip_damage import zip_damage_refused
@@ -123,6 +124,10 @@ class MappingCheckpoint(Checkpoint):
     def read(self, name: str) -> Array:
         """Return a read-only view of the array, or a copy if it is not in C order."""
         return canonical_array(self._arrays[name])
+
+    def corner(self, name: str) -> Array:
+        """Return the first elements along each axis."""
+        return corner_of(self._arrays[name])
 
 
 def write_npz(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from dcz.formats.checkpoint import (
     write_checkpoint,
 )
 from dcz.formats.container import ContainerWriter
-from dcz.formats.digest import CHUNK, chunk_digests, combine
+from dcz.formats.digest import CHUNK, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.sources import Source, Sources, find_sources
@@ -52,6 +52,7 @@ def pack(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Report:
     """Pack a checkpoint into a `.dcz` file.
 
@@ -70,6 +71,8 @@ def pack(
         Threads; as many as there are cores by default. The file does not depend on it.
     progress : callable, optional
         Called with a tensor's name and its number of bytes when it has been encoded.
+    notes : mapping of str to str, optional
+        What to keep beside the source's metadata, such as the error that the model was measured at.
 
     Returns
     -------
@@ -86,6 +89,7 @@ def pack(
     """
     opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
+        checkpoint.metadata = checkpoint.metadata | dict(notes or {})
         attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
         packer = attempts.run()
         stream.flush()
@@ -293,11 +297,16 @@ class _Packer:
 
 def _encode(source: Source, tensor_plan: TensorPlan) -> _Result:
     tensor = pipeline.encode(source, tensor_plan)
-    step = CHUNK // source.dtype.itemsize
+    return _Result(source, tensor, _digest_of_decoded(tensor))
+
+
+def _digest_of_decoded(tensor: EncodedTensor) -> int:
+    """Digest of what a decoder will give, which is never in memory as a whole."""
+    if tensor.shared is None:
+        return tensor_digest(tensor.array)
+    step = CHUNK // tensor.array.dtype.itemsize
     starts = range(0, max(tensor.array.size, 1), step)
-    chunks = (tensor.decoded(start, start + step) for start in starts)
-    digest = combine([found for chunk in chunks for found in chunk_digests(chunk)])
-    return _Result(source, tensor, digest)
+    return combine([tensor_digest(tensor.decoded(start, start + step)) for start in starts])
 
 
 def verify(archive: Archive, progress: Progress | None = None) -> None:

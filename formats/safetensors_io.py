@@ -24,6 +24,7 @@ from dcz.formats.tensors import (
     bytes_of,
     canonical_array,
     checked_info,
+    corner_of,
     read_as,
 )
 
@@ -69,6 +70,10 @@ class SafetensorsCheckpoint(Checkpoint):
         info, start = self.tensors[name], self._starts[name]
         elements = self._data[start : start + info.nbytes]
         return canonical_array(elements.view(info.dtype).reshape(info.shape))
+
+    def corner(self, name: str) -> Array:
+        """Return the first elements along each axis."""
+        return corner_of(self.read(name))
 
     def close(self) -> None:
         """Let go of the map, which lives on for as long as an array that was read from it."""

@@ -37,6 +37,10 @@ class ShardedCheckpoint(Checkpoint):
         """Return a read-only view of the shard that holds the tensor."""
         return self._shards[self._shard_of[name]].read(name)
 
+    def corner(self, name: str) -> Array:
+        """Return the first elements along each axis."""
+        return self._shards[self._shard_of[name]].corner(name)
+
     def close(self) -> None:
         """Let go of all shards."""
         for shard in self._shards.values():

@@ -70,16 +70,15 @@ def find_sources(checkpoint: Checkpoint, recipe: Recipe) -> Sources:
     tied_to = set(aliases.values())
     seen: dict[tuple[object, ...], str] = {}
     stored = []
-    kinds = {name: _kind(info, recipe) for name, info in checkpoint.tensors.items()}
-    alike = Counter(kind for name, kind in kinds.items() if name not in aliases)
+    alike = _lookalikes(checkpoint, recipe)
     for name, info in checkpoint.tensors.items():
         if name in aliases:
             continue
-        if alike[kinds[name]] == 1:
+        if name not in alike:
             stored.append(Source(checkpoint, info))
             continue
         array = checkpoint.read(name)
-        first = seen.setdefault((*kinds[name], tensor_digest(array)), name)
+        first = seen.setdefault((*alike[name], tensor_digest(array)), name)
         # What others are tied to keeps its own place, so that they share memory with it again.
         if first != name and name not in tied_to and _equal(array, checkpoint.read(first)):
             aliases[name] = first
@@ -88,9 +87,26 @@ def find_sources(checkpoint: Checkpoint, recipe: Recipe) -> Sources:
     return Sources(checkpoint, stored, aliases)
 
 
-def _kind(info: TensorInfo, recipe: Recipe) -> tuple[object, ...]:
-    """What equal tensors have in common besides their elements."""
-    return info.dtype, info.shape, recipe.settings_for(info.name)
+def _lookalikes(checkpoint: Checkpoint, recipe: Recipe) -> dict[str, tuple[object, ...]]:
+    """The untied tensors that another may equal, with what they have in common.
+
+    Only those have to be read to find equal ones: tensors whose first elements differ do not.
+    """
+    settings = recipe.settings_by_name(checkpoint.tensors)
+    looks: dict[str, tuple[object, ...]] = {
+        name: (info.dtype, info.shape, settings[name])
+        for name, info in checkpoint.tensors.items()
+        if name not in checkpoint.ties
+    }
+    alike = _not_alone(looks)
+    return _not_alone(
+        {name: (*look, checkpoint.corner(name).tobytes()) for name, look in alike.items()}
+    )
+
+
+def _not_alone(looks: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
+    counts = Counter(looks.values())
+    return {name: look for name, look in looks.items() if counts[look] > 1}
 
 
 def _equal(a: AnyArray, b: AnyArray) -> bool:

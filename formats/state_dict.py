@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcz.codec.errors import InputError, located
-from dcz.formats.tensors import Array, Checkpoint, TensorInfo, canonical_array, checked_info
+from dcz.formats.tensors import (
+    CORNER,
+    Array,
+    Checkpoint,
+    TensorInfo,
+    canonical_array,
+    checked_info,
+    corner_of,
+)
 from dcz.formats.torch_tensors import array_from_tensor, require_torch, tensor_dtype
 
 if TYPE_CHECKING:
@@ -56,6 +64,7 @@ class StateDictCheckpoint(Checkpoint):
 
     def __init__(self, state_dict: Mapping[str, torch.Tensor], path: str = "<state_dict>") -> None:
         super().__init__(path)
+        self._views: dict[str, Array] = {}
         with located(file=path):
             self._sources = _fold_pairs(_tensors_only(state_dict))
         first: dict[object, str] = {}
@@ -68,17 +77,30 @@ class StateDictCheckpoint(Checkpoint):
 
     def read(self, name: str) -> Array:
         """Return a read-only view of the tensor, or a copy if it is pruned or not in C order."""
+        if name in self._views:
+            return self._views[name]
         tensor, mask = self._sources[name]
         with located(file=self.path, tensor=name):
             values = array_from_tensor(tensor)
             if mask is None:
+                if _is_view(values, tensor):
+                    self._views[name] = values
                 return values
             kept = array_from_tensor(mask) != 0
         return canonical_array(np.where(kept, values, np.zeros((), values.dtype)))
 
+    def corner(self, name: str) -> Array:
+        """Return the first elements along each axis."""
+        tensor, mask = self._sources[name]
+        if mask is not None or tensor.is_contiguous():
+            return corner_of(self.read(name))
+        with located(file=self.path, tensor=name):
+            return array_from_tensor(tensor[(slice(CORNER),) * tensor.dim()])
+
     def close(self) -> None:
         """Let go of the tensors; arrays that were read stay valid."""
         self._sources = {}
+        self._views = {}
         self.tensors = {}
 
 
@@ -177,6 +199,10 @@ def _is_pruned(base: str, tensors: dict[str, torch.Tensor]) -> bool:
 
 def _described(name: str, tensor: torch.Tensor) -> TensorInfo:
     return checked_info(name, tensor_dtype(tensor).numpy, tuple(tensor.shape))
+
+
+def _is_view(array: Array, tensor: torch.Tensor) -> bool:
+    return bool(array.__array_interface__["data"][0] == tensor.data_ptr())
 
 
 def _identity(tensor: torch.Tensor) -> object:

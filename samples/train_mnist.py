@@ -1,115 +1,54 @@
-"""Train a network of `networks.py` on MNIST, dense and in fp32, on one core.
+"""Train a network of `networks.py` on MNIST on one core, compress it while training, pack it.
 
-    python samples/train_mnist.py lenet-300-100
-    python samples/train_mnist.py lenet5
+    python samples/train_mnist.py lenet5                    dense, fp32: lenet5.safetensors
+    python samples/train_mnist.py lenet5 --recipe paper     prune, share, Huffman: lenet5.paper.dcz
 
-Settings were chosen by the validation split; a run looks at the test split once, at its end.
-The result is `samples/NETWORK.safetensors`, with its test error, seed and command inside.
+Settings were chosen by the validation split. A run looks at the test split twice, at its end: once
+at the dense network that it starts from, once at what comes out of the packed file, a row of the
+table each. Nothing depends on what it sees there.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import dense
+import loops
 import mnist
-import torch
+import paper
+import results
+from loops import Digits
 from networks import NETWORKS
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
+import dcz
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a dense network is trained: Adam with decoupled decay, one cosine down to zero."""
-
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-    input_dropout: float
-
-
-SETTINGS = {
-    "lenet-300-100": Settings(100, 256, 3e-3, 0.1, 0.3, 0.2),
-    "lenet5": Settings(20, 128, 1.5e-3, 0.1, 0.5, 0.0),
+RECIPES: dict[str, Callable[[str, nn.Module, int, Digits, Digits], nn.Module]] = {
+    "paper": paper.compress,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Digits:
-    """A split as tensors: images float32 (n, 784), labels int64 (n,)."""
+class Splits:
+    """Train on the first, choose by the second, look at the third at the end."""
 
-    images: Tensor
-    labels: Tensor
-
-
-def as_digits(split: mnist.Split) -> Digits:
-    """Return the split's arrays as tensors, without a copy where that is possible."""
-    return Digits(torch.from_numpy(split.images), torch.from_numpy(split.labels))
+    train: Digits
+    check: Digits
+    test: Digits
 
 
-def batches(digits: Digits, size: int, generator: torch.Generator) -> Iterator[Digits]:
-    """Yield the split once in random order, in batches of `size` but perhaps the last."""
-    order = torch.randperm(len(digits.labels), generator=generator)
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        yield Digits(digits.images[chosen], digits.labels[chosen])
-
-
-def train_epoch(
-    network: nn.Module,
-    data: Iterator[Digits],
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> None:
-    """Make one pass over the batches, a step of optimizer and schedule for each."""
-    network.train()
-    for batch in data:
-        optimizer.zero_grad()
-        torch.autograd.backward(functional.cross_entropy(network(batch.images), batch.labels))
-        optimizer.step()
-        schedule.step()
-
-
-@torch.no_grad()
-def error_rate(network: nn.Module, digits: Digits) -> float:
-    """Return the fraction of digits that the network gets wrong."""
-    network.eval()
-    wrong = 0
-    for start in range(0, len(digits.labels), 1000):
-        part = slice(start, start + 1000)
-        wrong += int((network(digits.images[part]).argmax(1) != digits.labels[part]).sum())
-    return wrong / len(digits.labels)
-
-
-def train_dense(
-    name: str, settings: Settings, seed: int, train: Digits, check: Digits
-) -> nn.Module:
-    """Train from scratch, with a progress bar that shows the validation error."""
-    torch.manual_seed(seed)
-    network = NETWORKS[name](settings.dropout, settings.input_dropout)
-    steps = settings.epochs * -(-len(train.labels) // settings.batch)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    order = torch.Generator().manual_seed(seed)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(name, total=settings.epochs)
-        for _ in range(settings.epochs):
-            train_epoch(network, batches(train, settings.batch, order), optimizer, schedule)
-            error = error_rate(network, check)
-            progress.update(task, advance=1, description=f"{name} validation error {error:.2%}")
-    return network
+def load() -> Splits:
+    """Read the digits."""
+    data = mnist.load()
+    return Splits(*map(loops.as_digits, (data.train, data.validation, data.test)))
 
 
 def save(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:
@@ -121,41 +60,110 @@ def save(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:
         os.replace(unfinished, path)
 
 
-def run_on_one_core() -> None:
-    """Make a seed give the same network on every run of one machine."""
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+def unpacked(name: str, path: Path) -> nn.Module:
+    """Return the network that the packed file holds."""
+    network = NETWORKS[name](0.0, 0.0)
+    dcz.load_model(network, path)
+    return network
+
+
+def run_dense(options: argparse.Namespace, data: Splits) -> nn.Module:
+    """Train the dense network that every recipe starts from."""
+    settings = dense.SETTINGS[options.network]
+    if options.epochs is not None:
+        settings = replace(settings, epochs=options.epochs)
+    return dense.train_dense(options.network, settings, options.seed, data.train, data.check)
+
+
+def finish_dense(options: argparse.Namespace, data: Splits, network: nn.Module) -> None:
+    """Look at the test split and save the dense network."""
+    test_error = loops.error_rate(network, data.test)
+    output = options.output or Path(__file__).with_name(f"{options.network}.safetensors")
+    note = {"test_error": f"{test_error:.4f}", "seed": str(options.seed), "command": command()}
+    save(network, output, note)
+    check = loops.error_rate(network, data.check)
+    print(f"{output}: validation error {check:.2%}, test error {test_error:.2%}")
+
+
+def finish_packed(
+    options: argparse.Namespace, data: Splits, network: nn.Module, before: float
+) -> None:
+    """Pack, read back, look at the test split, and show where the bytes are."""
+    default = Path(__file__).with_name(f"{options.network}.{options.recipe}.dcz")
+    output = options.output or default
+    paper.pack(network, output)
+    after = unpacked(options.network, output)
+    check, test_error = (loops.error_rate(after, split) for split in (data.check, data.test))
+    report = paper.pack(network, output, {"test_error": f"{test_error:.4f}"})
+    for stage in report.stages:
+        print(f"  {stage.stage:<10}{stage.bytes:>10,} bytes {stage.ratio:>9.1f}x")
+    for name, (kept, index, gap) in layers(report).items():
+        print(f"  {name:<10}{kept:>10.1%} kept, {index:.1f} + {gap:.1f} bits each")
+    print(f"{output}: {report.file_bytes:,} bytes, {report.ratio:.1f}x")
+    print(f"validation error {check:.2%}; test error {before:.2%} dense, {test_error:.2%} here")
+    if options.record:
+        results.record(
+            {
+                "network": options.network,
+                "recipe": options.recipe,
+                "bytes": report.file_bytes,
+                "test_error": test_error,
+                "validation_error": check,
+                "dense_test_error": before,
+                "stages": [stage.bytes for stage in report.stages],
+                "layers": layers(report),
+                "seconds": round(time.process_time()),
+                "command": command(),
+            }
+        )
+
+
+def layers(report: dcz.Report) -> dict[str, tuple[float, float, float]]:
+    """Return of each layer the share of weights kept, and bits of an index and of a position."""
+    found = {}
+    for row in report.tensors:
+        name, _, kind = row.name.rpartition(".")
+        if kind == "weight":
+            bits = {stream.stream: stream.coded_bits for stream in row.streams}
+            gaps, survivors = bits.pop("gap", 0), max(row.nonzero, 1)
+            indices = sum(bits.values()) or row.bits
+            found[name] = (row.nonzero / row.numel, indices / survivors, gaps / survivors)
+    return found
+
+
+def command() -> str:
+    """Return the command line that a reader would repeat."""
+    given = [word for word in sys.argv[1:] if word != "--record"]
+    return " ".join(["python samples/train_mnist.py", *given])
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Train a dense fp32 network on MNIST.")
+    parser = argparse.ArgumentParser(description="Train and compress a network on MNIST.")
     parser.add_argument("network", choices=sorted(NETWORKS))
+    parser.add_argument("--recipe", choices=["dense", *RECIPES], default="dense")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, help="instead of the settings' own number")
+    parser.add_argument("--epochs", type=int, help="of the dense training, not the settings' own")
+    parser.add_argument("--record", action="store_true", help="keep the outcome in results.json")
     parser.add_argument("-o", "--output", type=Path, help="default: beside this script")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
-    """Train, look at the test split once, save."""
+    """Train, compress, pack, report."""
     options = parse()
-    run_on_one_core()
-    settings = SETTINGS[options.network]
-    if options.epochs is not None:
-        settings = replace(settings, epochs=options.epochs)
-    data = mnist.load()
-    train, check = as_digits(data.train), as_digits(data.validation)
-    network = train_dense(options.network, settings, options.seed, train, check)
-    validation_error = error_rate(network, check)
-    test_error = error_rate(network, as_digits(data.test))
-    output = options.output or Path(__file__).with_name(f"{options.network}.safetensors")
-    command = f"python samples/train_mnist.py {options.network} --seed {options.seed}"
-    if options.epochs is not None:
-        command += f" --epochs {options.epochs}"
-    note = {"test_error": f"{test_error:.4f}", "seed": str(options.seed), "command": command}
-    save(network, output, note)
-    print(f"{output}: validation error {validation_error:.2%}, test error {test_error:.2%}")
+    loops.run_on_one_core()
+    data = load()
+    network = run_dense(options, data)
+    if options.recipe == "dense":
+        finish_dense(options, data, network)
+        return
+    before = loops.error_rate(network, data.test)
+    network = RECIPES[options.recipe](
+        options.network, network, options.seed, data.train, data.check
+    )
+    finish_packed(options, data, network, before)
+    print(f"{time.process_time():.0f} s of processor time on one core")
 
 
 if __name__ == "__main__":

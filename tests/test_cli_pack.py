@@ -401,3 +401,25 @@ def test_odd_checkpoints_go_through_every_command(
     parse(capsys.readouterr().out)
     assert run("unpack", packed, "-o", tmp_path / "back.safetensors") == 0
     assert run("diff", tmp_path / "back.safetensors", source) == 0
+
+
+def test_notes_are_kept_and_shown(source: Path, capsys: Capture) -> None:
+    notes = ("--note", "test_error=0.0153", "--note", "author=another", "--note", "why=a=b")
+    assert run("pack", source, *notes, "--json") == 0
+    packed = source.with_suffix(".dcz")
+    expected = {"author": "another", "test_error": "0.0153", "why": "a=b"}
+    assert parse(capsys.readouterr().out)["metadata"] == expected
+    assert run("report", packed, "--json") == 0
+    assert parse(capsys.readouterr().out)["metadata"] == expected
+    assert run("report", packed) == 0
+    assert "0.0153" in capsys.readouterr().out
+    tensors = {"w": np.zeros((3, 3), np.float32)}
+    assert (
+        dcz.save_file(tensors, packed, notes={"test_error": "0.1"}).metadata["test_error"] == "0.1"
+    )
+
+
+@pytest.mark.parametrize("note", ["test_error", "=0.0153"])
+def test_notes_that_are_none(note: str, source: Path, capsys: Capture) -> None:
+    assert run("pack", source, "--note", note) == 2
+    assert "KEY=VALUE" in capsys.readouterr().err

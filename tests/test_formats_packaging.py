@@ -47,6 +47,8 @@ def test_every_package_folder_is_declared() -> None:
     tops = (ROOT / "codec", ROOT / "formats")
     inits = [path for top in tops for path in top.rglob("__init__.py")]
     folders = {".".join(["dcz", *path.parent.relative_to(ROOT).parts]) for path in inits}
+    # One name for one package: users reach training without the codec's name before it.
+    folders = {folder.replace("dcz.codec.training", "dcz.training") for folder in folders}
     assert set(stated) == {"dcz", *folders}
 
 
@@ -64,6 +66,15 @@ def test_import_loads_nothing_heavy() -> None:
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert "dcz" in loaded
     assert not {"torch", "sklearn", "scipy"} & set(loaded)
+
+
+def test_training_is_reached_by_its_name() -> None:
+    torch = pytest.importorskip("torch")
+    program = "import sys, dcz; dcz.training.Pruner; import dcz.training; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert {torch.__name__, "dcz.training"} <= set(loaded)
+    assert "dcz.codec.training" not in loaded
 
 
 def test_every_public_name_exists() -> None:

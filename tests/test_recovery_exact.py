@@ -253,6 +253,32 @@ def test_copies_of_another_shape_or_dtype_are_no_copies(tmp_path: Path) -> None:
     round_trip(tmp_path / "x.dcz", tensors, None)
 
 
+@pytest.mark.parametrize("ending", ["npz", "safetensors", "pt"])
+def test_copies_are_found_and_tensors_alike_at_first_are_none(tmp_path: Path, ending: str) -> None:
+    generator = np.random.default_rng(3)
+    first = generator.integers(0, 2**31, (40, 50), np.int64).astype(np.int32)
+    alike = first.copy()
+    alike[-1, -1] ^= 1
+    strided = np.asfortranarray(first)
+    tensors = {"first": first, "alike": alike, "strided": strided, "copy": first.copy()}
+    source = tmp_path / f"model.{ending}"
+    if ending == "pt":
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, source)
+    elif ending == "npz":
+        np.savez(source, **tensors)
+    else:
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, source)
+    report = dcz.pack(source, tmp_path / "model.dcz")
+    aliases = {tensor.name: tensor.alias_of for tensor in report.tensors}
+    originals = {aliases[name] or name for name in ("first", "strided", "copy")}
+    assert len(originals) == 1 and aliases["alike"] is None
+    decoded = dcz.load_file(tmp_path / "model.dcz")
+    assert all(np.array_equal(decoded[name], array) for name, array in tensors.items())
+
+
 def test_groups_of_small_tensors(tmp_path: Path, dczformat: ModuleType) -> None:
     generator = np.random.default_rng(0)
     tensors: dict[str, Array] = {}

@@ -68,10 +68,18 @@ def test_code_tables_come_back_and_every_prefix_is_refused(alphabet: int) -> Non
     cursor = Cursor(memoryview(huffman.encode_table(lengths)))
     assert cursor.varint("alphabet") == alphabet
     table = bytes(cursor.rest)
+    assert agreed("write_lengths", lengths) == [table]
     assert agreed("read_lengths", table + b"\xff", alphabet) == [lengths.tolist(), len(table)]
     for size in range(0, len(table), max(len(table) // 20, 1)):
         kind, _ = agreed("read_lengths", table[:size], alphabet)
         assert kind in (EOFError, ValueError)
+
+
+@backends
+@pytest.mark.parametrize("lengths", [[], [0, 0], [2, 2], [1, 1, 1], [16, 1], [0, 2]])
+def test_lengths_of_no_code_are_not_written(kernels: ModuleType, lengths: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"code|alphabet"):
+        kernels.write_lengths(np.array(lengths, np.uint8))
 
 
 @settings(max_examples=300, deadline=None)

@@ -158,3 +158,12 @@ def test_a_model_that_does_not_fit_is_refused_by_torch(tmp_path: Path) -> None:
     dcz.save_state_dict({"w": torch.randn(30, 40)}, tmp_path / "x.dcz")
     with pytest.raises(RuntimeError, match="Missing key"):
         dcz.load_model(Tied(), tmp_path / "x.dcz")
+
+
+def test_a_pruned_tensor_and_a_plain_one_with_its_elements_are_stored_once(tmp_path: Path) -> None:
+    weight = torch.arange(1.0, 2001.0).reshape(40, 50)
+    mask = (weight % 3 == 0).float()
+    state = {"a.weight_orig": weight, "a.weight_mask": mask, "b.weight": weight * mask}
+    report = dcz.save_state_dict(state, tmp_path / "model.dcz", LOSSLESS)
+    aliases = {tensor.name: tensor.alias_of for tensor in report.tensors}
+    assert aliases == {"a.weight": None, "b.weight": "a.weight"}

@@ -42,6 +42,7 @@ if BACKEND == "c":
         read_lengths,
         split_sparse,
         write_digests,
+        write_lengths,
     )
     from dcz.codec.kernels.native_planes import (
         count_bytes,
@@ -87,6 +88,7 @@ else:
         read_lengths,
         split_sparse,
         write_digests,
+        write_lengths,
     )
     from dcz.codec.kernels.reference_mixed import decode_mixed, encode_mixed
     from dcz.codec.kernels.reference_planes import (
@@ -173,4 +175,5 @@ __all__ = [
     "summarize",
     "take",
     "write_digests",
+    "write_lengths",
 ]

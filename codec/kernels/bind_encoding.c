@@ -150,6 +150,23 @@ static PyObject *code_lengths(PyObject *Py_UNUSED(module), PyObject *args)
     return result;
 }
 
+/* ---- write_lengths ---- */
+
+/* Keeps the GIL: it takes some microseconds. */
+static PyObject *write_lengths(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer lengths = {0};
+    uint8_t table[DCZ_TABLE_LIMIT];
+    PyObject *result = NULL;
+    dcz_code code;
+    if (PyArg_ParseTuple(args, "y*", &lengths) && read_code(&lengths, &code)) {
+        size_t size = dcz_write_lengths(code.lengths, code.alphabet, table);
+        result = PyBytes_FromStringAndSize((const char *)table, (Py_ssize_t)size);
+    }
+    release(&lengths, 1);
+    return result;
+}
+
 /* ---- encode_segments ---- */
 
 typedef struct {
@@ -258,6 +275,7 @@ PyMethodDef dcz_encoding_methods[] = {
     {"count_symbols", count_symbols, METH_VARARGS, NULL},
     {"split_sparse", split_sparse, METH_VARARGS, NULL},
     {"code_lengths", code_lengths, METH_VARARGS, NULL},
+    {"write_lengths", write_lengths, METH_VARARGS, NULL},
     {"encode_segments", encode_segments, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

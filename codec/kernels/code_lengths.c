@@ -1,5 +1,5 @@
 /* Length-limited prefix codes by package-merge: Larmore and Hirschberg, "A fast algorithm for
- * optimal length-limited Huffman codes", 1990. */
+ * optimal length-limited Huffman codes", 1990. And how a file holds their lengths. */
 #include "coding.h"
 
 #include <string.h>
@@ -79,4 +79,22 @@ int dcz_code_lengths(const int64_t *counts, uint32_t alphabet, uint32_t limit,
                             scratch->weights[level & 1], scratch->is_package[level]);
     read_lengths(scratch, used, limit, lengths);
     return 1;
+}
+
+size_t dcz_write_lengths(const uint8_t *lengths, uint32_t alphabet, uint8_t *out)
+{
+    /* One shorter, the same, one longer. */
+    static const uint8_t words[3] = {3, 0, 1}, sizes[3] = {3, 1, 2};
+    int before = dcz_first_guess(alphabet);
+    uint32_t waiting = 0, bits = 0;
+    size_t size = 0;
+    for (uint32_t symbol = 0; symbol < alphabet; symbol++) {
+        uint32_t step = (uint32_t)(lengths[symbol] - before + 1);
+        waiting |= (step < 3 ? words[step] : 7u | (uint32_t)lengths[symbol] << 3) << bits;
+        bits += step < 3 ? sizes[step] : 7;
+        for (; bits >= 8; bits -= 8, waiting >>= 8) out[size++] = (uint8_t)waiting;
+        before = lengths[symbol];
+    }
+    if (bits > 0) out[size++] = (uint8_t)waiting;
+    return size;
 }

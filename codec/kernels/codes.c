@@ -103,8 +103,7 @@ static int next_length(bit_reader *r, int length)
     return length | (int)next_bit(r) << 3;
 }
 
-/* ceil(log2 alphabet), which stands before the first length. */
-static int first_guess(uint32_t alphabet)
+int dcz_first_guess(uint32_t alphabet)
 {
     int width = 0;
     while ((alphabet - 1) >> width) width++;
@@ -115,7 +114,7 @@ dcz_status dcz_read_lengths(const uint8_t *data, size_t size, uint32_t alphabet,
                             uint8_t *lengths, size_t *used)
 {
     bit_reader r = {data, 0, 0};
-    int length = first_guess(alphabet);
+    int length = dcz_first_guess(alphabet);
     r.bits = 8 * (size < DCZ_ALPHABET_LIMIT ? size : DCZ_ALPHABET_LIMIT);
     for (uint32_t symbol = 0; symbol < alphabet; symbol++) {
         length = next_length(&r, length);

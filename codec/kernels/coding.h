@@ -36,6 +36,12 @@ typedef struct {
 int dcz_code_lengths(const int64_t *counts, uint32_t alphabet, uint32_t limit,
                      dcz_lengths_scratch *scratch, uint8_t *lengths);
 
+/* Most bytes that dcz_write_lengths writes. */
+#define DCZ_TABLE_LIMIT (DCZ_ALPHABET_LIMIT * 7 / 8)
+
+/* Writes the lengths of a code table, which dcz_read_lengths reads, and returns their bytes. */
+size_t dcz_write_lengths(const uint8_t *lengths, uint32_t alphabet, uint8_t *out);
+
 /* ---- encode.c ---- */
 
 /* Adds up how often each symbol occurs, in counts[alphabet]. `scratch` holds 4 * alphabet

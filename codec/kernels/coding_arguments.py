@@ -30,6 +30,8 @@ def symbol_array(symbols: Symbols) -> Symbols:
     """Return symbols as a contiguous, aligned array; ValueError for a wrong dtype or shape."""
     require(symbols.dtype in (np.uint8, np.uint16), "symbols must be uint8 or uint16")
     require(symbols.ndim == 1, "symbols must be one-dimensional")
+    if symbols.flags.c_contiguous and symbols.flags.aligned:
+        return symbols
     array: Symbols = np.require(symbols, requirements=["C", "A"])
     return array
 

@@ -77,6 +77,9 @@ typedef struct {
 /* Checks that the lengths are those of a complete code, or of a single symbol. */
 dcz_status dcz_read_code(const uint8_t *lengths, uint32_t alphabet, dcz_code *code);
 
+/* The length that stands before the first one of a code table: ceil(log2 alphabet). */
+int dcz_first_guess(uint32_t alphabet);
+
 /* Reads the lengths of a code table whose alphabet, 2 to DCZ_ALPHABET_LIMIT, is known. `used` is
  * how many of the `size` bytes they take. Whether they make a code, dcz_read_code tells. */
 dcz_status dcz_read_lengths(const uint8_t *data, size_t size, uint32_t alphabet,

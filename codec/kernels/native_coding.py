@@ -40,6 +40,7 @@ __all__ = [
     "read_lengths",
     "split_sparse",
     "write_digests",
+    "write_lengths",
 ]
 
 # The kernels leave the digest of a shorter chunk, which only the last can be, to the library.
@@ -94,6 +95,11 @@ def encode_segments(symbols: Symbols, starts: Integers, lengths: Bytes) -> tuple
         symbols, symbols.itemsize, starts, _lengths(lengths), offsets
     )
     return payload, offsets
+
+
+def write_lengths(lengths: Bytes) -> bytes:
+    """Write the code lengths of a code table: see `reference_coding.write_lengths`."""
+    return _kernels.write_lengths(_lengths(lengths))
 
 
 def read_lengths(coded: Any, alphabet: int) -> tuple[Bytes, int]:

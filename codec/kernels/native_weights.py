@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcz.codec.kernels import _kernels
+from dcz.codec.kernels.coding_arguments import integer_array
 from dcz.codec.kernels.weight_arguments import (
     BINS,
     Summary,
@@ -97,7 +98,7 @@ def histogram(
 def cluster(counts: NDArray[np.int64], sums: NDArray[np.int64], levels: int) -> NDArray[np.float64]:
     """Find k-means centroids; see `reference_weights.cluster`."""
     centroids = np.empty(check_levels(levels), np.float64)
-    found = _kernels.cluster(_integers(counts), _integers(sums), centroids)
+    found = _kernels.cluster(integer_array(counts), integer_array(sums), centroids)
     return centroids[:found].copy()
 
 
@@ -106,7 +107,7 @@ def lloyd(
 ) -> NDArray[np.float64]:
     """Iterate k-means from given centroids; see `reference_weights.lloyd`."""
     moving = np.array(centroids, np.float64, ndmin=1)
-    found = _kernels.lloyd(_integers(counts), _integers(sums), moving, steps)
+    found = _kernels.lloyd(integer_array(counts), integer_array(sums), moving, steps)
     return moving[:found].copy()
 
 
@@ -115,7 +116,7 @@ def assign(
 ) -> NDArray[np.uint8 | np.uint16]:
     """Find the level of every survivor; see `reference_weights.assign`."""
     array = value_array(values)
-    bounds = np.require(thresholds, np.float64, ["C", "A"])
+    bounds = _floats(thresholds)
     indices = np.empty(array.size, index_type(first + bounds.size + 1))
     _kernels.assign(array, cutoff, bounds, first, indices)
     return indices
@@ -123,7 +124,7 @@ def assign(
 
 def measure(values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike) -> float:
     """Sum the squared errors; see `reference_weights.measure`."""
-    table = np.require(codebook, np.float64, ["C", "A"])
+    table = _floats(codebook)
     return float(_kernels.measure(value_array(values), index_array(indices), table))
 
 
@@ -146,11 +147,15 @@ def lookup(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[np.uint8 | np
 def take(indices: NDArray[Any], codebook: NDArray[Any]) -> NDArray[Any]:
     """Look indices up in a codebook; see `reference_weights.take`."""
     table = np.ascontiguousarray(codebook)
-    items = np.require(table.view(f"u{table.itemsize}"), None, ["A"])
+    items = _aligned(table.view(f"u{table.itemsize}"))
     out = np.empty(indices.size, table.dtype)
-    _kernels.take(np.require(index_array(indices), None, ["A"]), items, out.view(items.dtype))
+    _kernels.take(_aligned(index_array(indices)), items, out.view(items.dtype))
     return out
 
 
-def _integers(array: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.require(array, np.int64, ["C", "A"])
+def _floats(values: ArrayLike) -> NDArray[np.float64]:
+    return _aligned(np.ascontiguousarray(values, np.float64))
+
+
+def _aligned(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.flags.aligned else np.require(array, None, ["A"])

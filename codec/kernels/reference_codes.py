@@ -23,6 +23,9 @@ from dcz.codec.kernels.coding_arguments import (
 )
 
 _LONGEST_WORD = 7
+# How no change, one up and (as index -1) one down are written, first bit lowest.
+_STEP_WORDS = np.array([0b0, 0b01, 0b011])
+_STEP_SIZES = np.array([1, 2, 3])
 
 
 def code_lengths(counts: Integers, limit: int) -> Bytes:
@@ -84,6 +87,30 @@ def _package_merge(leaves: Integers, limit: int) -> Bytes:
         lengths[: chosen - packages_chosen] += 1
         chosen = 2 * packages_chosen
     return lengths
+
+
+def write_lengths(lengths: Bytes) -> bytes:
+    """Write the code lengths of a code table; FORMAT.md has the bits.
+
+    Parameters
+    ----------
+    lengths : uint8[alphabet]
+        As `decoding_table` accepts them.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of a code.
+    """
+    length = checked_lengths(lengths).astype(np.int64)
+    change = np.diff(length, prepend=(len(length) - 1).bit_length())
+    step = np.clip(change, -1, 1)
+    words = np.where(step == change, _STEP_WORDS[step], 0b111 | length << 3)
+    sizes = np.where(step == change, _STEP_SIZES[step], _LONGEST_WORD)
+    starts = np.cumsum(sizes) - sizes
+    within = np.arange(sizes.sum()) - np.repeat(starts, sizes)
+    bits = np.repeat(words, sizes) >> within & 1
+    return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
 
 
 def read_lengths(coded: Any, alphabet: int) -> tuple[Bytes, int]:

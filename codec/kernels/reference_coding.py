@@ -8,7 +8,12 @@ look-ups at once.
 
 from __future__ import annotations
 
-from dcz.codec.kernels.reference_codes import code_lengths, decoding_table, read_lengths
+from dcz.codec.kernels.reference_codes import (
+    code_lengths,
+    decoding_table,
+    read_lengths,
+    write_lengths,
+)
 from dcz.codec.kernels.reference_decoding import decode_dense, decode_sparse
 from dcz.codec.kernels.reference_digest import write_digests
 from dcz.codec.kernels.reference_encoding import count_symbols, encode_segments, split_sparse
@@ -26,4 +31,5 @@ __all__ = [
     "read_lengths",
     "split_sparse",
     "write_digests",
+    "write_lengths",
 ]

@@ -20,6 +20,9 @@ from dcz.codec.kernels.coding_arguments import (
 from dcz.codec.kernels.reference_digest import Digests, write_digests
 from dcz.codec.kernels.reference_streams import decode_segments
 
+# So many symbols, their wide copies and their values stay in the cache.
+_LOOKED_UP_AT_ONCE = 1 << 14
+
 
 def decode_dense(
     payload: Any,
@@ -58,9 +61,16 @@ def decode_dense(
     bounds = _checked_counts(counts)
     require(int(bounds[-1]) == len(target), "the counts do not add up to the output's size")
     for first, last, symbols in decode_segments(payload, offsets, counts, lengths):
-        table.take(symbols, out=target[bounds[first] : bounds[last]], mode="clip")
+        _look_up(table, symbols, target[bounds[first] : bounds[last]])
     if digests is not None:
         write_digests(out, digests)
+
+
+def _look_up(table: Array, symbols: npt.NDArray[np.uint16], out: Array) -> None:
+    """Look symbols up a part at a time: NumPy makes a wide copy of indices of 16 bits."""
+    for start in range(0, len(symbols), _LOOKED_UP_AT_ONCE):
+        part = slice(start, start + _LOOKED_UP_AT_ONCE)
+        table.take(symbols[part], out=out[part], mode="clip")
 
 
 def decode_sparse(

@@ -159,10 +159,8 @@ def _overlapping_words(buffer: Bytes) -> Integers:
     """A 64-bit word at every second byte, zeros after the end."""
     padded = np.zeros(len(buffer) // 2 + 5, dtype="<u2")
     padded.view(np.uint8)[: len(buffer)] = buffer
-    words = np.zeros(len(padded) - 3, dtype=np.uint64)
-    for i in range(4):
-        words |= padded[i : len(words) + i].astype(np.uint64) << np.uint64(_WORD_STEP_BITS * i)
-    return words.view(np.int64)
+    overlapping = np.ndarray(len(padded) - 3, "<u8", padded.data, strides=padded.strides)
+    return overlapping.astype(np.uint64).view(np.int64)
 
 
 class _Steps:

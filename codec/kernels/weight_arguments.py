@@ -34,25 +34,32 @@ class Summary(NamedTuple):
     energy: float
 
 
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array contiguous and in the machine's byte order, itself where it is."""
+    if array.dtype.isnative and array.flags.c_contiguous:
+        return array
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
 def value_array(values: NDArray[Any]) -> NDArray[Any]:
     """Return values as a contiguous one-dimensional array; ValueError for a wrong dtype."""
     if values.dtype not in (np.float32, np.float64):
         raise ValueError(f"values are {values.dtype}, not float32 or float64")
-    return np.ascontiguousarray(values, values.dtype.newbyteorder("=")).reshape(-1)
+    return _native(values).reshape(-1)
 
 
 def pattern_array(patterns: NDArray[Any]) -> NDArray[Any]:
     """Return patterns as a contiguous one-dimensional array; ValueError for a wrong dtype."""
     if patterns.dtype.kind != "u":
         raise ValueError(f"patterns are {patterns.dtype}, not unsigned integers")
-    return np.ascontiguousarray(patterns, patterns.dtype.newbyteorder("=")).reshape(-1)
+    return _native(patterns).reshape(-1)
 
 
 def index_array(indices: NDArray[Any]) -> NDArray[Any]:
     """Return indices as a contiguous one-dimensional array; ValueError for a wrong dtype."""
     if indices.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"indices are {indices.dtype}, not uint8 or uint16")
-    return np.ascontiguousarray(indices, indices.dtype.newbyteorder("=")).reshape(-1)
+    return _native(indices).reshape(-1)
 
 
 def index_type(symbols: int) -> type[np.uint8] | type[np.uint16]:

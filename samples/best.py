@@ -1,0 +1,202 @@
+"""The recipe that goes furthest: distil, prune by price, freeze on a grid.
+
+A narrow network is distilled from two teachers, loses whole units, kernels and single weights stage
+by stage where a bit costs the least loss, and is frozen on one grid a layer, a few weights at a
+time. Every stage keeps the better of its last and its averaged weights, by the validation split.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import chain
+import prices
+import teachers
+import torch
+from loops import Digits, batches, error_rate, progress
+from torch import Tensor, nn
+
+import dcz
+
+AVERAGED = 0.998
+PRUNE_EVERY, FREEZE_EVERY = 40, 25
+ALPHA = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of training on one cosine of the learning rate.
+
+    Attributes
+    ----------
+    epochs : int
+    learning_rate : float
+        At its start; a fiftieth of it at its end.
+    temperature : float
+        Of the distillation.
+    augmented : float
+        Share of the images that are augmented copies.
+    survivors : int or None
+        How many weights and biases are left at its end.
+    """
+
+    epochs: int
+    learning_rate: float
+    temperature: float
+    augmented: float
+    survivors: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Widths to start from, the segments of training, and the freezing at the end.
+
+    `mean_level` is how far weights lie from zero, in steps of their grid.
+    """
+
+    widths: tuple[int, ...]
+    batch: int
+    segments: tuple[Segment, ...]
+    freezing: Segment
+    mean_level: float
+
+
+SETTINGS = {
+    "lenet5": Settings(
+        widths=(12, 24, 40),
+        batch=128,
+        segments=(
+            Segment(16, 4e-3, 4.0, 0.5),
+            Segment(10, 3e-3, 2.0, 0.3, 6000),
+            Segment(10, 3e-3, 2.0, 0.2, 3200),
+            Segment(12, 3e-3, 2.0, 0.2, 1850),
+        ),
+        freezing=Segment(12, 1.5e-3, 2.0, 0.2),
+        mean_level=2.0,
+    ),
+    "lenet-300-100": Settings(
+        widths=(100, 40),
+        batch=128,
+        segments=(
+            Segment(24, 4e-3, 3.0, 0.5),
+            Segment(16, 3e-3, 2.0, 0.3, 12000),
+            Segment(16, 3e-3, 2.0, 0.2, 5000),
+            Segment(18, 3e-3, 2.0, 0.2, 2500),
+        ),
+        freezing=Segment(18, 1.5e-3, 2.0, 0.2),
+        mean_level=3.0,
+    ),
+}
+
+
+def compress(name: str, network: nn.Module, seed: int, train: Digits, check: Digits) -> nn.Module:
+    """Return a network of the full widths, most of it zero, its weights on grids.
+
+    The dense `network` is what the result is compared with; training begins with a narrower one.
+    """
+    settings = SETTINGS[name]
+    lessons = teachers.lessons(train, check)
+    torch.manual_seed(seed)
+    trainer = Trainer(name, lessons, check, settings.batch, torch.Generator().manual_seed(seed))
+    small = chain.build(name, settings.widths)
+    for segment in settings.segments:
+        small = chain.narrow(name, trainer.prune(small, segment))
+    return chain.widen(name, trainer.freeze(small, settings.freezing, settings.mean_level))
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What the segments of a training have in common."""
+
+    name: str
+    lessons: teachers.Lessons
+    check: Digits
+    batch: int
+    order: torch.Generator
+
+    def prune(self, network: nn.Module, segment: Segment) -> nn.Module:
+        """Train, and prune on a cubic ramp over the first two thirds, where the segment says so."""
+        masks = {key: p.detach() != 0 for key, p in network.named_parameters()}
+        start = sum(int(mask.sum()) for mask in masks.values())
+        ramp_end = self._steps(segment) * 2 // 3
+        aim = segment.survivors
+        if aim is None:
+            return self._run(network, segment, f"{start:,} weights", lambda *_: None)
+        pruner = dcz.training.Pruner(
+            network, dcz.training.Steps(()), score="gradient", biases=True, masks=masks
+        )
+
+        def after(step: int) -> None:
+            pruner.step()
+            if step % PRUNE_EVERY == 0 and step <= ramp_end:
+                left = round(aim + (start - aim) * (1 - step / ramp_end) ** 3)
+                weights = {k: p.detach() for k, p in network.named_parameters()}
+                squares = pruner.squared_gradients
+                pruner.restrict(prices.cheapest(self.name, weights, squares, pruner.masks, left))
+
+        best = self._run(network, segment, f"{aim:,} weights", after, lambda: pruner.masks)
+        pruner.finish()
+        return best
+
+    def freeze(self, network: nn.Module, segment: Segment, mean_level: float) -> nn.Module:
+        """Fix every weight at a level of its layer's grid, the cheapest first."""
+        steps = self._steps(segment)
+        ramp = dcz.training.Linear(1.0, 100, steps * 11 // 12, every=FREEZE_EVERY)
+        freezer = dcz.training.Freezer(network, ramp, mean_level=mean_level)
+        self._run(network, segment, "freezing", lambda step: freezer.step(), average=False)
+        freezer.finish()
+        return network
+
+    def _steps(self, segment: Segment) -> int:
+        return segment.epochs * -(-len(self.lessons.plain) // self.batch)
+
+    def _run(
+        self,
+        network: nn.Module,
+        segment: Segment,
+        text: str,
+        after: Callable[[int], object],
+        masks: Callable[[], Mapping[str, Tensor]] = dict,
+        average: bool = True,
+    ) -> nn.Module:
+        loss = dcz.training.DistillationLoss(segment.temperature, ALPHA)
+        optimizer = torch.optim.Adam(network.parameters(), segment.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimizer, self._steps(segment), segment.learning_rate / 50
+        )
+        averaged = copy.deepcopy(network)
+        step = 0
+        with progress(f"{self.name} {text}", segment.epochs) as report:
+            for _ in range(segment.epochs):
+                network.train()
+                lesson = self.lessons.epoch(segment.augmented, self.order)
+                for batch in batches(lesson, self.batch, self.order):
+                    assert batch.logits is not None
+                    optimizer.zero_grad()
+                    loss(network(batch.images), batch.logits, batch.labels).backward()
+                    optimizer.step()
+                    schedule.step()
+                    step += 1
+                    after(step)
+                    if average:
+                        _average(averaged, network)
+                error = error_rate(network, self.check)
+                report(f"{_nonzero(network):,} left, validation error {error:.2%}")
+        if not average:
+            return network
+        with torch.no_grad():
+            for key, kept in masks().items():
+                averaged.get_parameter(key).masked_fill_(~kept, 0)
+        return min((network, averaged), key=lambda n: error_rate(n, self.check))
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module) -> None:
+    for mean, now in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(now, 1 - AVERAGED)
+
+
+def _nonzero(network: nn.Module) -> int:
+    return sum(int((p != 0).sum()) for p in network.parameters())

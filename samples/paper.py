@@ -1,0 +1,120 @@
+"""The paper's recipe: prune, retrain the survivors, share, retrain the centroids, Huffman codes.
+
+Deep Compression (Han, Mao and Dally 2016). Learning rates fall along a cosine in each stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from loops import Digits, augmented, batches, error_rate, progress, train_epoch
+from torch import nn
+
+import dcz
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The two stages of training after the dense one.
+
+    Attributes
+    ----------
+    sparsity : float
+        Share of the weights that are pruned, over all layers by the score `score`.
+    ramp, rest : int
+        Epochs of pruning on a cubic schedule, and of retraining after it.
+    bits : dict from a pattern of names to int
+        Index bits of the codebooks.
+    shared : int
+        Epochs of training the centroids.
+    dropout : float
+        In the retraining; less than before, since the network is smaller (Han et al. 2015).
+    """
+
+    sparsity: float
+    ramp: int
+    rest: int
+    bits: dict[str, int]
+    shared: int
+    batch: int
+    learning_rate: float
+    shared_learning_rate: float
+    dropout: float
+    augmentation: float
+    score: str = "lamp"
+
+
+SETTINGS = {
+    "lenet-300-100": Settings(0.94, 20, 30, {"*": 4}, 12, 256, 1.5e-3, 2e-4, 0.1, 0.0),
+    "lenet5": Settings(0.96, 6, 7, {"*": 4}, 3, 128, 1e-3, 1e-4, 0.2, 0.5),
+}
+
+
+def compress(name: str, network: nn.Module, seed: int, train: Digits, check: Digits) -> nn.Module:
+    """Prune and share a dense network; the validation split `check` is only looked at."""
+    settings = SETTINGS[name]
+    order = torch.Generator().manual_seed(seed)
+    _set_dropout(network, settings.dropout)
+    _prune(name, network, settings, order, train, check)
+    _share(name, network, settings, order, train, check)
+    return network
+
+
+def pack(network: nn.Module, path: Path, notes: dict[str, str] | None = None) -> dcz.Report:
+    """Write the network; packing notices the shared values by itself and loses nothing."""
+    return dcz.save_state_dict(dcz.training.plain_state_dict(network), path, notes=notes)
+
+
+def _prune(
+    name: str,
+    network: nn.Module,
+    settings: Settings,
+    order: torch.Generator,
+    train: Digits,
+    check: Digits,
+) -> None:
+    steps = -(-len(train) // settings.batch)
+    epochs = settings.ramp + settings.rest
+    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    ramp = dcz.training.Cubic(settings.sparsity, 0, settings.ramp * steps, every=100)
+    pruner = dcz.training.Pruner(network, ramp, optimizer, score=settings.score)
+    with progress(f"{name} pruning", epochs) as report:
+        for _ in range(epochs):
+            train_epoch(network, _data(train, settings, order), optimizer, schedule)
+            error = error_rate(network, check)
+            report(f"{pruner.sparsity:.1%} pruned, validation error {error:.2%}")
+    pruner.finish()
+
+
+def _share(
+    name: str,
+    network: nn.Module,
+    settings: Settings,
+    order: torch.Generator,
+    train: Digits,
+    check: Digits,
+) -> None:
+    for pattern, bits in settings.bits.items():
+        dcz.training.share(network, bits=bits, select=pattern)
+    steps = settings.shared * -(-len(train) // settings.batch)
+    optimizer = torch.optim.Adam(network.parameters(), settings.shared_learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    with progress(f"{name} sharing", settings.shared) as report:
+        for _ in range(settings.shared):
+            train_epoch(network, _data(train, settings, order), optimizer, schedule)
+            report(f"validation error {error_rate(network, check):.2%}")
+
+
+def _data(train: Digits, settings: Settings, order: torch.Generator) -> Iterator[Digits]:
+    data = batches(train, settings.batch, order)
+    if not settings.augmentation:
+        return data
+    return (augmented(batch, order, settings.augmentation) for batch in data)
+
+
+def _set_dropout(network: nn.Module, dropout: float) -> None:
+    network.dropout, network.input_dropout = dropout, 0.0  # type: ignore[assignment]
