@@ -371,7 +371,9 @@ def test_the_whole_way_through_pipes(source: Path) -> None:
 # Ctrl-C
 
 
+# Jobs in the background of a shell inherit that interrupts are ignored.
 SLOW = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "import time; from dcz.codec import pipeline; encode = pipeline.encode\n"
     "def slow(*arguments, **more):\n"
     "    print('started', flush=True); time.sleep(30)\n"
