@@ -27,6 +27,8 @@ SMALL = 4096
 FRAME_COST = 9
 HEAVY_CODEBOOK = 128
 
+GREATEST_STEP = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedTensor:
@@ -178,7 +180,7 @@ def _share_on_grid(
         by_rows = _share_by_rows(tensor, values, plan)
         if by_rows is not None:
             return by_rows
-    step = _step(plan.slope)
+    step = _step_for(plan.slope, grid.SLOPE_FACTOR)
     levels = (summary.maximum - summary.minimum) / step if step else math.inf
     if levels < MAX_ALPHABET - 1:
         return grid.quantize(_kept(values, plan), tensor.shape, step, dtype=tensor.dtype)
@@ -191,22 +193,23 @@ def _share_on_grid(
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 
 
+def _step_for(slope: float, factor: float) -> float:
+    """The step that suits a slope, as a file holds it: a float32, and a finite one."""
+    return float(np.float32(min(math.sqrt(slope / factor), GREATEST_STEP)))
+
+
 def _share_by_trellis(
     tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
 ) -> SharedTensor | None:
     """The trellis that suits the slope; None if its steps would be too many."""
     assert plan.slope is not None
-    step = float(np.float32(math.sqrt(plan.slope / trellis.SLOPE_FACTOR)))
+    step = _step_for(plan.slope, trellis.SLOPE_FACTOR)
     greatest = max(summary.maximum, -summary.minimum)
     if not step or greatest / step > trellis.MOST_STEPS:
         return None
     shared = trellis.quantize(_kept(values, plan), tensor.shape, step, plan.states, tensor.dtype)
     # Rounding up may lead past a narrow dtype's greatest number.
     return shared if np.isfinite(shared.codebook.astype(np.float64)).all() else None
-
-
-def _step(slope: float) -> float:
-    return float(np.float32(math.sqrt(slope / grid.SLOPE_FACTOR)))
 
 
 def _kept(values: Weights, plan: TensorPlan) -> Weights:
@@ -219,7 +222,9 @@ def _share_by_rows(tensor: TensorSource, values: Weights, plan: TensorPlan) -> S
     rows = plan.metric.row_classes(values.size)
     if plan.coder != "auto" or rows is None or not stepped.takes_rows(tensor.shape):
         return None
-    steps = [_step(plan.slope / importance) for importance in rows.importances]
+    steps = [
+        _step_for(plan.slope / importance, grid.SLOPE_FACTOR) for importance in rows.importances
+    ]
     try:
         return stepped.quantize(
             _kept(values, plan), tensor.shape, steps, rows.classes, tensor.dtype
