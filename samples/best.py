@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import chain
 import prices
@@ -87,19 +87,12 @@ LENET300100 = Settings(
     freezing=Segment(18, 1.5e-3, 2.0, 0.2),
     mean_level=3.0,
 )
-SETTINGS = {
-    "best": {"lenet5": LENET5, "lenet-300-100": LENET300100},
-    "smaller": {
-        "lenet5": replace(
-            LENET5,
-            segments=(*LENET5.segments[:-1], replace(LENET5.segments[-1], survivors=1500)),
-        )
-    },
-}
+SETTINGS = {"lenet5": LENET5, "lenet-300-100": LENET300100}
 
 
-def compress(name: str, settings: Settings, seed: int, train: Digits, check: Digits) -> nn.Module:
+def compress(name: str, seed: int, train: Digits, check: Digits) -> nn.Module:
     """Return a network of the full widths, most of it zero, its weights on grids."""
+    settings = SETTINGS[name]
     lessons = teachers.lessons(train, check)
     torch.manual_seed(seed)
     trainer = Trainer(name, lessons, check, settings.batch, torch.Generator().manual_seed(seed))

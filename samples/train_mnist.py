@@ -33,7 +33,7 @@ from torch import nn
 
 import dcz
 
-RECIPES = ("dense", "paper", *best.SETTINGS)
+RECIPES = ("dense", "paper", "best")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,8 @@ def finish_dense(options: argparse.Namespace, data: Splits, network: nn.Module) 
 
 def compressed(options: argparse.Namespace, data: Splits) -> tuple[nn.Module, Row]:
     """Return what the recipe makes, and what a row says of the dense network before it."""
-    if options.recipe in best.SETTINGS:
-        settings = best.SETTINGS[options.recipe][options.network]
-        return best.compress(options.network, settings, options.seed, data.train, data.check), {}
+    if options.recipe == "best":
+        return best.compress(options.network, options.seed, data.train, data.check), {}
     network = run_dense(options, data)
     before = {"dense_test_error": loops.error_rate(network, data.test)}
     network = paper.compress(options.network, network, options.seed, data.train, data.check)
@@ -166,10 +165,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of the dense training, not the settings' own")
     parser.add_argument("--record", action="store_true", help="keep the outcome in results.json")
     parser.add_argument("-o", "--output", type=Path, help="default: beside this script")
-    options = parser.parse_args(arguments)
-    if options.network not in best.SETTINGS.get(options.recipe, NETWORKS):
-        parser.error(f"there are no settings of {options.recipe} for {options.network}")
-    return options
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
