@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support_payloads import decoded
 
 import dcz
-from dcz.codec import coders, kernels, mixed, multiples
+from dcz.codec import kernels, mixed, multiples
 from dcz.codec.frame import SharedTensor
 
 Array = npt.NDArray[Any]
@@ -138,11 +139,7 @@ def test_multiples_come_back(dtype: Any) -> None:
     shared = SharedTensor(rng.integers(0, 4, 60).astype(np.uint8), codebook, False)
     frame = mixed.encode(shared, (6, 10))
     assert frame.payload[0] == mixed.MULTIPLES
-    decoder = coders.open_frame(frame.coder, memoryview(frame.payload), [shared.member])
-    out = np.empty(60, dtype)
-    decoder.decode(0, 60, out)
-    assert out.tobytes() == codebook[shared.indices].tobytes()
-    assert decoder.describe() == frame.description
+    assert decoded(frame, shared.member).tobytes() == codebook[shared.indices].tobytes()
 
 
 @pytest.mark.parametrize("preset", ["balanced", "max"])
