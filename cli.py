@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from dcz.codec.errors import DczError, RecipeError
 from dcz.formats import commands
+from dcz.formats.limits import DEFAULT_LIMITS, parse_limits
 from dcz.formats.terminal import printable
 
 Run: TypeAlias = Callable[[argparse.Namespace], int]
@@ -164,6 +165,36 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=_count, metavar="N", help="threads (default: all cores)")
 
 
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    text = "what a .dcz file may declare, as total_bytes=8G; may be repeated"
+    parser.add_argument(
+        "--limit",
+        dest="limits",
+        metavar="NAME=N",
+        action=_Limits,
+        default=DEFAULT_LIMITS,
+        help=text,
+    )
+
+
+class _Limits(argparse.Action):
+    """Puts the limits given so far and one more into a `DecodeLimits`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        given = [*getattr(namespace, "given_limits", []), values]
+        namespace.given_limits = given
+        try:
+            namespace.limits = parse_limits(given)
+        except ValueError as error:
+            parser.error(f"{option}: {error}")
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -223,6 +254,7 @@ def _add_unpack(subparsers: Any) -> None:
     )
     parser.add_argument("--tensor", metavar="NAME", help="unpack this tensor only")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+    _add_limits(parser)
     _add_jobs(parser)
 
 
@@ -230,6 +262,7 @@ def _add_inspect(subparsers: Any) -> None:
     text = "list the tensors of any supported file"
     parser = _command(subparsers, "inspect", commands.inspect, text, _INSPECT_EXAMPLES)
     parser.add_argument("source", metavar="FILE")
+    _add_limits(parser)
 
 
 def _add_report(subparsers: Any) -> None:
@@ -241,6 +274,7 @@ def _add_report(subparsers: Any) -> None:
     add("--against", metavar="SRC", help="also measure SRC through zstd -19 (slow)")
     add("--sweep", action="store_true", help="pack a checkpoint by every preset for several errors")
     add("-o", dest="dest", metavar="OUT", help="with --sweep: also draw a picture, .svg or .png")
+    _add_limits(parser)
 
 
 def _add_verify(subparsers: Any) -> None:
@@ -248,6 +282,7 @@ def _add_verify(subparsers: Any) -> None:
     parser = _command(subparsers, "verify", commands.verify, text, _VERIFY_EXAMPLES)
     parser.add_argument("source", metavar="FILE", help="the .dcz file")
     parser.add_argument("--against", metavar="SRC", help="the checkpoint it was packed from")
+    _add_limits(parser)
     _add_jobs(parser)
 
 
@@ -256,6 +291,7 @@ def _add_diff(subparsers: Any) -> None:
     parser = _command(subparsers, "diff", commands.diff, text, _DIFF_EXAMPLES)
     parser.add_argument("first", metavar="A")
     parser.add_argument("second", metavar="B")
+    _add_limits(parser)
 
 
 def _add_bench(subparsers: Any) -> None:

@@ -19,7 +19,7 @@ WANTED = (
     "dcz/formats/FORMAT.md",
     "dcz/training/__init__.py",
 )
-UNWANTED = ("tests", "samples", "benchmarks", "build")
+UNWANTED = ("tests", "samples", "benchmarks", "fuzz", "build")
 EXTENSION = "dcz/codec/kernels/_kernels"
 
 

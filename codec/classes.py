@@ -52,11 +52,14 @@ from dcz.codec.segments import (
     block_counts,
     decode_symbols,
     find_segments,
+    pieces,
     takes_bits,
 )
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 4
+# Blocks whose symbols are held in memory at a time, where they are only counted.
+AT_ONCE = 2
 VALUES, GRID = 0, 1
 # Longer codes would gain little, and their table would leave the nearest cache.
 PAIR_LENGTH_LIMIT = 14
@@ -280,7 +283,7 @@ def _read_runs(cursor: Cursor, numel: int) -> Runs:
     counts = block_counts(number, BLOCK)
     offsets = find_segments(cursor, counts, [takes_bits(lengths)], "class")[:-1]
     classes = decode_symbols(cursor.data, offsets, counts, lengths, "class").astype(np.uint8)
-    if np.count_nonzero(np.bincount(classes, minlength=count)) < count:
+    if np.count_nonzero(kernels.count_symbols(classes, count)) < count:
         raise CorruptError("class: one has no run")
     return Runs(length, classes)
 
@@ -345,14 +348,21 @@ class Decoder:
         elements = segment_sizes(self.runs, self.member.numel)
         bits = 0
         for k, table in enumerate(self.tables):
-            symbols = decode_symbols(
-                self.payload, self.offsets[:, k], self.counts[:, k], table.lengths, "index"
-            )
-            own = kernels.count_symbols(symbols, table.lengths.size)
+            own = self._count_symbols(k)
             padding = int(np.sum(self.counts[:, k] * table.width - elements[:, k]))
             table.add_counts(own, padding, counts)
             bits += payload_bits(own, table.lengths)
         return describe(self.layout, counts, bits, self.runs, self.codebook)
+
+    def _count_symbols(self, k: int) -> Offsets:
+        """How often each symbol of class k occurs."""
+        lengths = self.tables[k].lengths
+        found = np.zeros(lengths.size, np.int64)
+        for piece in pieces(0, len(self.counts), AT_ONCE):
+            at, sizes = self.offsets[piece, k], self.counts[piece, k]
+            symbols = decode_symbols(self.payload, at, sizes, lengths, "index")
+            found += kernels.count_symbols(symbols, lengths.size)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

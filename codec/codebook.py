@@ -22,6 +22,7 @@ from dcz.codec.frame import (
     SharedTensor,
     count_nonzero,
     moments,
+    part,
     split,
 )
 from dcz.codec.huffman import Lengths
@@ -142,9 +143,8 @@ class Code:
         """Whether its symbols take bits."""
         return takes_bits(self.lengths)
 
-    def statistics(self, symbols: AnyArray, segments: int) -> StreamStatistics:
-        """Statistics of the symbols whose coded segments take `segments` bytes."""
-        counts = kernels.count_symbols(symbols, self.lengths.size)
+    def statistics(self, counts: Offsets, segments: int) -> StreamStatistics:
+        """Statistics of symbols that occur so often and whose segments take `segments` bytes."""
         return stream_statistics(
             self.name, counts, self.lengths, table=self.table_bytes, segments=segments
         )
@@ -177,11 +177,13 @@ def write_codebooks(codebooks: Sequence[AnyArray]) -> bytes:
     return b"".join(encode_varint(book.size) + book.tobytes() for book in codebooks)
 
 
-def read_codebooks(cursor: Cursor, members: Sequence[Member]) -> list[AnyArray]:
-    """Read what `write_codebooks` wrote. Raises CorruptError."""
+def read_codebooks(
+    cursor: Cursor, members: Sequence[Member], most: int = MAX_LEVELS
+) -> list[AnyArray]:
+    """Read what `write_codebooks` wrote, of at most so many levels. Raises CorruptError."""
     books = []
     for member in members:
-        levels = cursor.varint("codebook levels", high=MAX_LEVELS)
+        levels = cursor.varint("codebook levels", high=most)
         values = cursor.take(levels * member.dtype.itemsize, "codebook")
         books.append(np.frombuffer(values, member.dtype))
     return books
@@ -210,16 +212,59 @@ def nonzero_by_member(
     indices: AnyArray, members: Sequence[Member], books: Sequence[AnyArray]
 ) -> tuple[int, ...]:
     """Elements of each member that are not zero. Raises CorruptError past a codebook's end."""
-    parts = zip(split(indices, members), books, strict=True)
-    return tuple(count_nonzero(book, _occurrences(part, book)) for part, book in parts)
+    counts = occurrences_by_member(indices, members, books)
+    return tuple(count_nonzero(*pair) for pair in zip(books, counts, strict=True))
 
 
 def moments_by_member(
     indices: AnyArray, members: Sequence[Member], books: Sequence[AnyArray]
 ) -> tuple[Moments | None, ...]:
     """Moments of each member. Raises CorruptError for an index past its codebook's end."""
+    counts = occurrences_by_member(indices, members, books)
+    return tuple(moments(*pair) for pair in zip(books, counts, strict=True))
+
+
+def occurrences_by_member(
+    indices: AnyArray, members: Sequence[Member], books: Sequence[AnyArray]
+) -> list[Offsets]:
+    """How often each member has each entry of its codebook. Raises CorruptError past its end."""
     parts = zip(split(indices, members), books, strict=True)
-    return tuple(moments(book, _occurrences(part, book)) for part, book in parts)
+    return [_occurrences(part, book) for part, book in parts]
+
+
+@dataclass(slots=True)
+class Census:
+    """Counts what a frame holds piece by piece, so that never all of it is in memory.
+
+    Attributes
+    ----------
+    symbols : list of int64[alphabet], one for each code
+    entries : list of int64[levels], one for each member
+    """
+
+    symbols: list[Offsets]
+    entries: list[Offsets]
+
+    @classmethod
+    def of(cls, codes: Sequence[Code], books: Sequence[AnyArray]) -> Census:
+        """Nothing counted yet."""
+        return cls(
+            [np.zeros(code.lengths.size, np.int64) for code in codes],
+            [np.zeros(book.size, np.int64) for book in books],
+        )
+
+    def add_symbols(self, symbols: Sequence[AnyArray]) -> None:
+        """Count symbols of each code."""
+        for counts, values in zip(self.symbols, symbols, strict=True):
+            counts += kernels.count_symbols(values, counts.size)
+
+    def add_indices(
+        self, indices: AnyArray, members: Sequence[Member], books: Sequence[AnyArray]
+    ) -> None:
+        """Count codebook entries. Raises CorruptError for an index past its codebook's end."""
+        found = occurrences_by_member(indices, part(members, indices.size), books)
+        for counts, own in zip(self.entries, found, strict=True):
+            counts += own
 
 
 def _occurrences(indices: AnyArray, book: AnyArray) -> Offsets:

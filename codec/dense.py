@@ -13,12 +13,11 @@ import numpy as np
 
 from dcz.codec import kernels
 from dcz.codec.codebook import (
+    Census,
     Stream,
     gather,
     index_streams,
-    moments_by_member,
     moments_of,
-    nonzero_by_member,
     nonzero_of,
     read_codebooks,
     read_index_codes,
@@ -33,16 +32,20 @@ from dcz.codec.frame import (
     Member,
     Parts,
     SharedTensor,
+    count_nonzero,
+    moments,
     numel,
     part,
     patterns,
 )
-from dcz.codec.segments import block_counts, decode_symbols, find_segments
+from dcz.codec.segments import block_counts, decode_symbols, find_segments, pieces
 from dcz.codec.varint import Cursor
 
 CODER = 2
 BLOCK = 65536
 EVERYTHING = slice(None)
+# Blocks whose indices are held in memory at a time, where they are not decoded straight to values.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +136,10 @@ class Decoder:
         """Decode elements start to stop into `out`."""
         blocks = slice(start // BLOCK, -(-stop // BLOCK))
         if len(self.members) > 1 or len(self.codes) > 1:
-            indices = join(self._symbols(blocks))
-            out[:] = gather(indices, part(self.members, stop - start), self.codebooks)
+            for piece in pieces(blocks.start, blocks.stop, AT_ONCE):
+                place = out[piece.start * BLOCK - start : piece.stop * BLOCK - start]
+                indices = join(self._symbols(piece))
+                place[:] = gather(indices, part(self.members, place.size), self.codebooks)
             if digests is not None:
                 kernels.write_digests(out, digests)
             return
@@ -168,23 +173,27 @@ class Decoder:
 
     def describe(self) -> Description:
         """Sizes and entropies of the index streams."""
-        symbols = self._symbols()
+        census = Census.of(self.codes, self.codebooks)
+        for piece in pieces(0, self.counts.size, AT_ONCE):
+            symbols = self._symbols(piece)
+            census.add_symbols(symbols)
+            census.add_indices(join(symbols), self.members, self.codebooks)
         step = len(self.codes)
         sizes = [int(np.diff(self.bounds)[i::step].sum()) for i in range(step)]
         parts = Parts()
         parts.add("codebooks", self.codebook_bytes)
         parts.add("tables", sum(code.table_bytes for code in self.codes))
         parts.add("indices", sum(sizes))
-        indices = join(symbols)
+        held = list(zip(self.codebooks, census.entries, strict=True))
         return Description(
             parts=parts.sizes,
             streams=tuple(
-                code.statistics(values, size)
-                for code, values, size in zip(self.codes, symbols, sizes, strict=True)
+                code.statistics(counts, size)
+                for code, counts, size in zip(self.codes, census.symbols, sizes, strict=True)
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=nonzero_by_member(indices, self.members, self.codebooks),
-            moments=moments_by_member(indices, self.members, self.codebooks),
+            nonzero=tuple(count_nonzero(*pair) for pair in held),
+            moments=tuple(moments(*pair) for pair in held),
         )
 
 

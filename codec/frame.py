@@ -195,16 +195,19 @@ def split(flat: AnyArray, members: Sequence[Member]) -> list[AnyArray]:
 
 def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     """How many elements are not zero; given `counts`, how often each value occurs."""
-    if counts is None and values.dtype in _SIGNED_ZEROS:
-        words = patterns(values)
-        if words.size <= _PIECE:
-            return int(np.count_nonzero(words << 1))
-        pieces = (words[i : i + _PIECE] for i in range(0, words.size, _PIECE))
-        # Without its sign a zero has no bits.
-        return sum(int(np.count_nonzero(piece << 1)) for piece in pieces)
+    if counts is None:
+        if values.size <= _PIECE:
+            return int(np.count_nonzero(_is_nonzero(values)))
+        pieces = (values[i : i + _PIECE] for i in range(0, values.size, _PIECE))
+        return sum(int(np.count_nonzero(_is_nonzero(piece))) for piece in pieces)
+    return int(np.sum(counts[_is_nonzero(values)]))
+
+
+def _is_nonzero(values: AnyArray) -> AnyArray:
+    if values.dtype in _SIGNED_ZEROS:
+        return np.asarray(patterns(values) << 1 != 0)  # without its sign a zero has no bits
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
-        nonzero = values != 0
-    return int(np.count_nonzero(nonzero) if counts is None else np.sum(counts[nonzero]))
+        return np.asarray(values != 0)
 
 
 def moments(values: AnyArray, counts: AnyArray) -> Moments | None:

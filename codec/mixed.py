@@ -44,6 +44,7 @@ MULTIPLES = 1
 # Decoded positions lie within this of zero, whatever the bytes.
 REACH = 1 << 19
 PIECE = 1 << 16
+COUNTED = 1 << 19
 
 Positions = npt.NDArray[np.int32]
 
@@ -235,7 +236,8 @@ def locate(tensor: SharedTensor, spread: int) -> tuple[Points, Positions]:
 
 def _count(positions: Positions, counts: npt.NDArray[np.int64]) -> None:
     """Add how often each position occurs, from -REACH on."""
-    counts += np.bincount(positions + REACH, minlength=counts.size)
+    for at in range(0, positions.size, COUNTED):
+        counts += np.bincount(positions[at : at + COUNTED] + REACH, minlength=counts.size)
 
 
 class Decoder:
@@ -283,7 +285,9 @@ class Decoder:
         counts = np.zeros(2 * REACH + 1, np.int64)
         for _, positions in self._positions(range(len(self.chunks))):
             _count(positions, counts)
-            self.points.values(positions)  # refuses those past a codebook's end
+            for at in range(0, positions.size, PIECE):
+                # Refuses those past a codebook's end.
+                self.points.values(positions[at : at + PIECE])
         return describe(self.layout, *self.points.statistics(counts))
 
 

@@ -45,7 +45,8 @@ def find(codebook: AnyArray, spread: int = SPREAD) -> tuple[float, Multiples] | 
     if sizes.size == 0:
         return _exact(codebook, values, 1.0, spread)
     for first in range(1, FIRST_MULTIPLES + 1):
-        times = np.rint(sizes * (first / sizes.min()))
+        with np.errstate(over="ignore"):  # beside a denormal number others are beyond the last
+            times = np.rint(sizes * (first / sizes.min()))
         if times.max() > LAST_MULTIPLE:
             return None
         # Rounding hides the step; the one that its multiples are rounded from is next to these.

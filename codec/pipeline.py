@@ -42,6 +42,8 @@ FRAME_COST = 9
 SHORT_CODE = 4096
 HEAVY_CODEBOOK = 128
 
+GREATEST_STEP = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedTensor:
@@ -167,7 +169,7 @@ def _share_on_grid(
 ) -> SharedTensor | None:
     """The grid that suits the slope; one too fine for rate-distortion rounding rounds plainly."""
     assert plan.slope is not None
-    step = float(np.float32(math.sqrt(plan.slope / grid.SLOPE_FACTOR)))
+    step = _step_for(plan.slope, grid.SLOPE_FACTOR)
     levels = (summary.maximum - summary.minimum) / step if step else math.inf
     if levels < MAX_ALPHABET - 1:
         kept = np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
@@ -181,12 +183,17 @@ def _share_on_grid(
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
 
 
+def _step_for(slope: float, factor: float) -> float:
+    """The step that suits a slope, as a file holds it: a float32, and a finite one."""
+    return float(np.float32(min(math.sqrt(slope / factor), GREATEST_STEP)))
+
+
 def _share_by_trellis(
     tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
 ) -> SharedTensor | None:
     """The trellis that suits the slope; None if its steps would be too many."""
     assert plan.slope is not None
-    step = float(np.float32(math.sqrt(plan.slope / trellis.SLOPE_FACTOR)))
+    step = _step_for(plan.slope, trellis.SLOPE_FACTOR)
     greatest = max(summary.maximum, -summary.minimum)
     if not step or greatest / step > trellis.MOST_STEPS:
         return None

@@ -7,7 +7,7 @@ layout. Nothing is written for a segment whose code has a single symbol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,12 @@ def block_counts(total: int, block: int) -> Offsets:
     if total % block:
         counts[-1] = total % block
     return counts
+
+
+def pieces(first: int, end: int, at_once: int) -> Iterator[slice]:
+    """The blocks from `first` to before `end`, some at a time; at least one piece, maybe empty."""
+    for start in range(first, max(end, first + 1), at_once):
+        yield slice(start, min(start + at_once, end))
 
 
 def as_offsets(values: Iterable[int]) -> Offsets:

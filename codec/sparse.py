@@ -17,20 +17,20 @@ import numpy as np
 
 from dcz.codec import kernels
 from dcz.codec.codebook import (
+    MAX_LEVELS,
+    Census,
     Code,
     Stream,
     gather,
     index_streams,
     make_stream,
-    moments_by_member,
-    nonzero_by_member,
     read_code,
     read_codebooks,
     read_index_codes,
     write_codebooks,
 )
 from dcz.codec.dense import EVERYTHING, concatenate
-from dcz.codec.entropy import StreamStatistics, entropy_bits
+from dcz.codec.entropy import entropy_bits
 from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     AnyArray,
@@ -41,11 +41,13 @@ from dcz.codec.frame import (
     Moments,
     Parts,
     SharedTensor,
+    count_nonzero,
+    moments,
     numel,
     part,
     patterns,
 )
-from dcz.codec.segments import block_counts, decode_symbols, find_blocks
+from dcz.codec.segments import block_counts, decode_symbols, find_blocks, pieces
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 3
@@ -53,6 +55,10 @@ SPAN = 1 << 18
 FILLER = 255
 SMALL_FILLERS = (15, 31, 63, 127, FILLER)
 SMALL_BELOW = 32768
+# Zero is an entry too.
+MAX_SURVIVING_LEVELS = MAX_LEVELS - 1
+# Blocks whose indices are held in memory at a time, where they are not decoded straight to values.
+AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +184,7 @@ class Decoder:
         cursor = Cursor(payload)
         self.payload = payload
         self.members = members
-        self.codebooks = read_codebooks(cursor, members)
+        self.codebooks = read_codebooks(cursor, members, MAX_SURVIVING_LEVELS)
         self.codebook_bytes = cursor.position
         levels = max(book.size for book in self.codebooks) or 1
         self.filler = cursor.varint("filler", low=1, high=4095)
@@ -201,8 +207,11 @@ class Decoder:
         """Decode elements start to stop into `out`, zeros included."""
         blocks = slice(start // SPAN, -(-stop // SPAN))
         if len(self.members) > 1 or len(self.index_codes) > 1:
-            indices = self._indices(blocks, stop - start)
-            out[:] = gather(indices, part(self.members, stop - start), self._books_with_zero())
+            books = self._books_with_zero()
+            for piece in pieces(blocks.start, blocks.stop, AT_ONCE):
+                place = out[piece.start * SPAN - start : piece.stop * SPAN - start]
+                indices = self._indices(piece, place.size)
+                place[:] = gather(indices, part(self.members, place.size), books)
             if digests is not None:
                 kernels.write_digests(out, digests)
             return
@@ -263,25 +272,34 @@ class Decoder:
         parts.add("tables", self.table_bytes)
         parts.add("indices", sum(index_bytes))
         parts.add("gaps", gap_bytes)
-        contents = self.indices(), self.members, self._books_with_zero()
+        codes = [self.gap_code, *self.index_codes]
+        books = self._books_with_zero()
+        census = self._census(codes, books)
+        held = list(zip(books, census.entries, strict=True))
+        sizes = [gap_bytes, *index_bytes]
         return Description(
             parts=parts.sizes,
-            streams=(
-                self._stream(self.gap_code, self.gap_offsets, self.gap_counts, gap_bytes),
-                *(
-                    self._stream(code, offsets, self.survivor_counts, size)
-                    for code, offsets, size in zip(
-                        self.index_codes, self.index_offsets, index_bytes, strict=True
-                    )
-                ),
+            streams=tuple(
+                code.statistics(counts, size)
+                for code, counts, size in zip(codes, census.symbols, sizes, strict=True)
             ),
             levels=tuple(book.size for book in self.codebooks),
-            nonzero=nonzero_by_member(*contents),
-            moments=moments_by_member(*contents),
+            nonzero=tuple(count_nonzero(*pair) for pair in held),
+            moments=tuple(moments(*pair) for pair in held),
         )
 
-    def _stream(
-        self, code: Code, offsets: AnyArray, counts: AnyArray, size: int
-    ) -> StreamStatistics:
-        symbols = decode_symbols(self.payload, offsets, counts, code.lengths, code.name)
-        return code.statistics(symbols, size)
+    def _census(self, codes: Sequence[Code], books: Sequence[AnyArray]) -> Census:
+        census = Census.of(codes, books)
+        offsets = [self.gap_offsets, *self.index_offsets]
+        sizes = [self.gap_counts, *[self.survivor_counts] * len(self.index_codes)]
+        for piece in pieces(0, self.gap_counts.size, AT_ONCE):
+            streams = zip(codes, offsets, sizes, strict=True)
+            census.add_symbols(
+                [
+                    decode_symbols(self.payload, at[piece], n[piece], code.lengths, code.name)
+                    for code, at, n in streams
+                ]
+            )
+            positions = min(piece.stop * SPAN, self.total) - piece.start * SPAN
+            census.add_indices(self._indices(piece, positions), self.members, books)
+        return census

@@ -19,6 +19,7 @@ from dcz.codec import dense, kernels, sparse
 from dcz.codec.errors import ChecksumError, TruncatedError, located
 from dcz.codec.frame import AnyArray, Description, Digests, FrameDecoder, numel, split
 from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
+from dcz.formats.arena import empty
 from dcz.formats.container import Container
 from dcz.formats.digest import CHUNK, combine, empty_digests, tensor_digest
 from dcz.formats.index import TensorEntry
@@ -79,8 +80,7 @@ class Archive(Mapping[str, AnyArray]):
         self.path = os.fspath(path)
         self._check_digests = check_digests
         self._jobs = jobs or os.cpu_count() or 1
-        self._threads: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
+        self._start_over()
         self._groups: dict[int, dict[str, AnyArray]] = {}
         self._scratch = _Scratch()
         with located(file=self.path):
@@ -94,9 +94,14 @@ class Archive(Mapping[str, AnyArray]):
         self.metadata = dict(self._container.index.metadata)
 
     def __getitem__(self, name: str) -> AnyArray:
-        """Decode a tensor. Raises KeyError for an unknown name, CorruptError for bad data."""
+        """Decode a tensor.
+
+        Raises KeyError for an unknown name, CorruptError for bad data, LimitError for more of it
+        than there is memory.
+        """
         entry = self._entries[name]
-        out = np.empty(entry.info.shape, entry.info.dtype)
+        with located(file=self.path, tensor=name):
+            out = empty(entry.info.shape, entry.info.dtype)
         return self.read(name, out)
 
     def __iter__(self) -> Iterator[str]:
@@ -116,6 +121,11 @@ class Archive(Mapping[str, AnyArray]):
     def size(self) -> int:
         """Size of the file, in bytes."""
         return self._container.size
+
+    @property
+    def frames(self) -> int:
+        """How many frames hold the tensors, each under a checksum of its own."""
+        return len(self._stored)
 
     @property
     def ties(self) -> dict[str, str]:
@@ -272,7 +282,15 @@ class Archive(Mapping[str, AnyArray]):
         for done in [self._pool().submit(task) for task in tasks]:
             done.result()
 
+    def _start_over(self) -> None:
+        """Begin without threads: what a fork copies is the archive, not they."""
+        self._process = os.getpid()
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
     def _pool(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():
+            self._start_over()
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._jobs, thread_name_prefix="dcz")
@@ -281,6 +299,8 @@ class Archive(Mapping[str, AnyArray]):
     def _from_group(self, entry: TensorEntry) -> AnyArray:
         """A tensor out of a frame of several, which is kept for the next of them."""
         name = entry.alias_of or entry.info.name
+        if self._process != os.getpid():
+            self._start_over()
         with self._lock:
             arrays = self._groups.get(entry.frame)
         if arrays is None:
@@ -363,7 +383,7 @@ class Archive(Mapping[str, AnyArray]):
 
     def close(self) -> None:
         """Close the file; arrays that were decoded stay valid."""
-        if self._threads is not None:
+        if self._threads is not None and self._process == os.getpid():
             self._threads.shutdown()
         with suppress(BufferError):
             self._map.close()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dcz.codec.errors import LimitError
 from dcz.codec.frame import AnyArray
 
 _PIECE = 1 << 25
@@ -27,7 +28,7 @@ class Arena:
         self._used = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
-        """An uninitialised array, C-contiguous and writable."""
+        """An uninitialised array, C-contiguous and writable. Raises LimitError without memory."""
         size = math.prod(shape) * dtype.itemsize
         if self._used + size > self._piece.size:
             self._piece = _new_piece(max(size, _PIECE))
@@ -37,10 +38,25 @@ class Arena:
         return self._piece[start : start + size].view(dtype).reshape(shape)
 
 
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+    """An uninitialised array of its own. Raises LimitError if there is no memory for it."""
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError:
+        raise _too_large(math.prod(shape) * dtype.itemsize) from None
+
+
 def _new_piece(size: int) -> AnyArray:
     if not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.empty(size, np.uint8)
+        return empty((size,), np.dtype(np.uint8))
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, flags=flags)
+    try:
+        pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, flags=flags)
+    except (OSError, OverflowError):
+        raise _too_large(size) from None
     pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, np.uint8)
+
+
+def _too_large(size: int) -> LimitError:
+    return LimitError(f"{size} bytes are more than there is memory")

@@ -10,16 +10,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+# What a system or a file system answers that has no nameless files.
+_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
+
 
 @contextmanager
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a binary stream whose content replaces `path` when the block ends without exception.
 
-    The content goes to a temporary file beside the target, reaches the disk, and is then
-    renamed over it. A new file's mode follows the umask, a replaced file's mode is kept; a
-    symbolic link stays and what it points to is replaced. On any exception the temporary
-    file is removed and the old file is untouched. What is not a regular file (a device, a
-    pipe) can't be replaced: it is written to directly.
+    The content goes to a temporary file in the target's directory, reaches the disk, and is
+    then renamed over the target. A new file's mode follows the umask, a replaced file's mode is
+    kept; a symbolic link stays and what it points to is replaced. On any exception the
+    temporary file is removed and the old file is untouched. Where the system can do it (Linux)
+    the temporary file has no name until it is whole and on disk, just before the renaming: a
+    process that is killed until then leaves nothing.
+    What is not a regular file (a device, a pipe) can't be replaced: it is written to directly.
+
+    The stream's `name` is a path under which its content can be read.
 
     Raises
     ------
@@ -35,14 +42,16 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".dcz-{os.urandom(8).hex()}.tmp")
     with _named(path, temporary):
         # Whoever may not read the old file may not read the new one while it grows either.
-        stream = _create(temporary, 0o666 if mode is None else 0o600)
+        stream, has_name = _create(temporary, 0o666 if mode is None else 0o600)
         try:
             with stream:
                 if mode is not None:
-                    os.chmod(temporary, stat.S_IMODE(mode))
+                    os.chmod(stream.name, stat.S_IMODE(mode))
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
+                if not has_name:
+                    _give_name(stream, temporary)
             os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):
@@ -57,7 +66,8 @@ def _named(path: str | os.PathLike[str], temporary: Path | None = None) -> Itera
     try:
         yield
     except OSError as error:
-        unnamed = error.filename is None or error.filename == str(temporary)
+        name = error.filename
+        unnamed = name is None or name == str(temporary) or str(name).startswith("/proc/self/fd/")
         if error.errno is None or not unnamed:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
@@ -74,9 +84,32 @@ def _mode_of(path: str | os.PathLike[str]) -> int | None:
     return mode
 
 
-def _create(path: Path, mode: int) -> BinaryIO:
+def _create(path: Path, mode: int) -> tuple[BinaryIO, bool]:
+    """A new file's stream, and whether the file has its name yet."""
     # The system applies the umask; asking for its value would change it for all threads.
-    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))
+    nameless = _open_nameless(path.parent, mode)
+    if nameless is None:
+        return open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)), True
+    return open(f"/proc/self/fd/{nameless}", "wb", opener=lambda *_: nameless), False
+
+
+def _give_name(stream: BinaryIO, path: Path) -> None:
+    """Put a file without a name where it can be renamed from."""
+    descriptor = stream.fileno()
+    # The link is followed only if there is a folder that it is relative to, which it is not.
+    os.link(stream.name, path, src_dir_fd=descriptor, follow_symlinks=True)
+
+
+def _open_nameless(directory: Path, mode: int) -> int | None:
+    """A descriptor of a new file in a directory that has no name there, None if there are none."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_WRONLY, mode)
+    except OSError as error:
+        if error.errno in _NO_NAMELESS:
+            return None
+        raise
 
 
 def _sync_directory(directory: Path) -> None:

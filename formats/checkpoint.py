@@ -11,6 +11,7 @@ from dcz.codec.errors import InputError, UnsupportedError, located
 from dcz.formats.atomic import atomic_writer
 from dcz.formats.container import MAGIC
 from dcz.formats.dcz_io import DczCheckpoint
+from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.npy_io import NpyCheckpoint
 from dcz.formats.numpy_io import NpzCheckpoint, write_npz
 from dcz.formats.safetensors_io import MAX_HEADER_BYTES, SafetensorsCheckpoint, write_safetensors
@@ -69,8 +70,10 @@ WRITERS: dict[str, Writer] = {
 ONE_AT_A_TIME = ("safetensors", "npz")
 
 
-def open_checkpoint(path: Path_) -> Checkpoint:
+def open_checkpoint(path: Path_, limits: DecodeLimits = DEFAULT_LIMITS) -> Checkpoint:
     """Open a checkpoint, whose format is told by its content or, failing that, by its ending.
+
+    `limits` are for what a `.dcz` file may declare.
 
     Raises
     ------
@@ -85,6 +88,8 @@ def open_checkpoint(path: Path_) -> Checkpoint:
     if found is None:
         known = ", ".join(ENDINGS)
         raise UnsupportedError(f"not a known format (known: {known})", file=os.fspath(path))
+    if found == DczCheckpoint.format:
+        return DczCheckpoint(path, limits)
     return READERS[found](path)
 
 

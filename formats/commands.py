@@ -181,14 +181,19 @@ def unpack(options: argparse.Namespace) -> int:
         raise RecipeError("exists; use --force to replace it", file=dest)
     with input_path(options.source) as source:
         _refuse_same(source, dest)
-        with Archive(source) as archive:
+        with Archive(source, limits=options.limits) as archive:
             names = [options.tensor] if options.tensor else list(archive)
             if options.tensor is not None and options.tensor not in archive:
                 raise RecipeError("no such tensor", file=source, tensor=options.tensor)
             total = sum(archive.info(name).nbytes for name in names)
         with output_path(dest, ".safetensors") as target, Progress("unpacking", total) as progress:
             packing.unpack(
-                source, target, jobs=options.jobs, tensor=options.tensor, progress=progress
+                source,
+                target,
+                jobs=options.jobs,
+                tensor=options.tensor,
+                limits=options.limits,
+                progress=progress,
             )
     if options.json:
         out = sys.stderr if dest == "-" else sys.stdout
@@ -206,7 +211,8 @@ def inspect(options: argparse.Namespace) -> int:
     from dcz.formats.dcz_io import DczCheckpoint
     from dcz.formats.listing import listing
 
-    with input_path(options.source) as source, open_checkpoint(source) as checkpoint:
+    limits = options.limits
+    with input_path(options.source) as source, open_checkpoint(source, limits) as checkpoint:
         archive = checkpoint.archive if isinstance(checkpoint, DczCheckpoint) else None
         rows = []
         for name, info in checkpoint.tensors.items():
@@ -251,7 +257,8 @@ def report(options: argparse.Namespace) -> int:
         raise RecipeError("-o is for the picture of --sweep; a report's page is --html OUT")
     if options.html is not None:
         _refuse_overwriting(str(options.html), tables.PAGE_START, "a page; choose another name")
-    with input_path(options.source) as source, Archive(source) as archive:
+    limits = options.limits
+    with input_path(options.source) as source, Archive(source, limits=limits) as archive:
         report = archive.report()
         sizes = {alternatives.INDICES: alternatives.compress_indices(archive)}
     if options.against is not None:
@@ -314,18 +321,23 @@ def verify(options: argparse.Namespace) -> int:
     from dcz.formats import packing
     from dcz.formats.archive import Archive
 
-    with input_path(options.source) as source, Archive(source, jobs=options.jobs) as archive:
+    choices = {"jobs": options.jobs, "limits": options.limits}
+    with input_path(options.source) as source, Archive(source, **choices) as archive:
         total = sum(archive.info(name).nbytes for name in archive)
         with Progress("verifying", total) as progress:
             packing.verify(archive, progress)
         if options.against is not None:
             return _verify_against(options, source)
-        checked = {"file": options.source, "tensors": len(archive), "bytes": total, "ok": True}
+        checked = {"file": options.source, "frames": archive.frames, "tensors": len(archive)}
+        checked |= {"bytes": total, "ok": True}
     if options.json:
         _print_json(checked)
     else:
         place = "standard input" if source != options.source else printable(source)
-        print(f"{place}: {len(archive)} tensors, {total:,} bytes: all checksums and digests match")
+        print(
+            f"{place}: checksums of the index and of {archive.frames} frames, "
+            f"digests of {len(archive)} tensors of {total:,} bytes: all match"
+        )
     return DONE
 
 
@@ -334,7 +346,10 @@ def _verify_against(options: argparse.Namespace, source: str) -> int:
     from dcz.formats.checkpoint import open_checkpoint
     from dcz.formats.dcz_io import DczCheckpoint
 
-    with open_checkpoint(options.against) as original, DczCheckpoint(source) as packed:
+    with (
+        open_checkpoint(options.against) as original,
+        DczCheckpoint(source, options.limits) as packed,
+    ):
         total = sum(info.nbytes for info in original.tensors.values())
         with Progress("comparing", total) as progress:
             differences = compare.compare(original, packed, progress)
@@ -358,7 +373,11 @@ def diff(options: argparse.Namespace) -> int:
     from dcz.formats import compare, tables
     from dcz.formats.checkpoint import open_checkpoint
 
-    with open_checkpoint(options.first) as first, open_checkpoint(options.second) as second:
+    limits = options.limits
+    with (
+        open_checkpoint(options.first, limits) as first,
+        open_checkpoint(options.second, limits) as second,
+    ):
         total = sum(info.nbytes for info in first.tensors.values())
         with Progress("comparing", total) as progress:
             differences = compare.compare(first, second, progress)

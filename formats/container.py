@@ -23,7 +23,7 @@ from dcz.codec.errors import (
 from dcz.codec.frame import Frame, FrameDecoder, Member, numel
 from dcz.formats.digest import checksum
 from dcz.formats.index import FrameEntry, Index, decode_index, encode_index
-from dcz.formats.limits import DecodeLimits
+from dcz.formats.limits import Budget, DecodeLimits
 
 MAGIC = b"\x89DCZ\r\n\x1a"
 VERSION = 1
@@ -101,7 +101,7 @@ class Container:
         """
         _check_header(data)
         index_start, index_data = _find_index(data, limits)
-        self.index = decode_index(index_data, limits)
+        self.index = decode_index(index_data, limits, Budget(len(data) + limits.index_memory))
         self.size = len(data)
         self._index_bytes = len(index_data)
         self._payloads = _cut(data[len(HEADER) : index_start], self.index.frames)
@@ -159,7 +159,8 @@ def _check_header(data: memoryview) -> None:
         raise CorruptError("format version 0 does not exist")
     if version > VERSION:
         raise VersionError(
-            f"the file has format version {version}, this release reads up to {VERSION}"
+            f"the file needs a release that reads format version {version}, "
+            f"this one reads up to {VERSION}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from dcz.formats.archive import Archive
+from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.tensors import Array, Checkpoint
 
 
@@ -13,9 +14,9 @@ class DczCheckpoint(Checkpoint):
 
     format = "dcz"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], limits: DecodeLimits = DEFAULT_LIMITS) -> None:
         super().__init__(os.fspath(path))
-        self.archive = Archive(path)
+        self.archive = Archive(path, limits=limits)
         self.tensors = {name: self.archive.info(name) for name in self.archive}
         self.metadata = dict(self.archive.metadata)
         self.ties = self.archive.ties

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import zstandard
 
 from dcz.codec.coders import CODERS
 from dcz.codec.errors import CorruptError, LimitError, UnsupportedError, VersionError, located
 from dcz.codec.varint import Cursor, encode_varint
 from dcz.formats.dtypes import DType, NumpyDType, by_code, by_numpy
-from dcz.formats.limits import DecodeLimits
+from dcz.formats.limits import Budget, DecodeLimits
+from dcz.formats.metadata import decode_metadata, encode_metadata
 from dcz.formats.tensors import TensorInfo, check_size
 
 EXACT, APPROXIMATE, TIED, COPY = range(4)
 _FLOAT32 = struct.Struct("<f")
 _FLOAT64 = struct.Struct("<d")
+
+# Memory of what stands for a frame, a tensor (without its name) and a size, in bytes.
+_FRAME_MEMORY, _TENSOR_MEMORY, _SIZE_MEMORY = 512, 512, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def encode_index(index: Index) -> bytes:
         previous = name
     if index.relative_error is not None:
         out += _FLOAT64.pack(index.relative_error)
-    return bytes(out) + _encode_metadata(index.metadata)
+    return bytes(out) + encode_metadata(index.metadata)
 
 
 def _encode_name(name: bytes, previous: bytes) -> bytes:
@@ -139,17 +141,15 @@ def _encode_tensor(
     return out + (b"" if tensor.relative_error is None else _FLOAT32.pack(tensor.relative_error))
 
 
-def _encode_metadata(metadata: Mapping[str, str]) -> bytes:
-    if not metadata:
-        return encode_varint(0)
-    raw = json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")).encode()
-    packed = zstandard.compress(raw, 19)
-    stored = min(raw, packed, key=len)
-    return encode_varint(len(raw)) + encode_varint(len(stored)) + stored
-
-
-def decode_index(data: memoryview, limits: DecodeLimits) -> Index:
+def decode_index(data: memoryview, limits: DecodeLimits, budget: Budget) -> Index:
     """Read and check an index.
+
+    Parameters
+    ----------
+    data : memoryview
+    limits : DecodeLimits
+    budget : Budget
+        What all of it may take in memory.
 
     Raises
     ------
@@ -163,7 +163,27 @@ def decode_index(data: memoryview, limits: DecodeLimits) -> Index:
     cursor = Cursor(data)
     index = Index()
     frames = cursor.varint("frame count", high=cursor.remaining)
+    budget.spend(frames * _FRAME_MEMORY)
     index.frames = [_decode_frame(cursor) for _ in range(frames)]
+    _decode_tensors(cursor, index, limits, budget)
+    if any(tensor.relative_error is not None for tensor in index.tensors.values()):
+        index.relative_error = _error(cursor, _FLOAT64)
+    start = cursor.position
+    index.metadata = decode_metadata(cursor, limits, budget)
+    index.metadata_bytes = cursor.position - start
+    cursor.finish("index")
+    _check_frames_used(index)
+    return index
+
+
+def _decode_frame(cursor: Cursor) -> FrameEntry:
+    coder = cursor.byte("frame coder")
+    if coder not in CODERS:
+        raise VersionError(f"coder {coder} is not known to this release")
+    return FrameEntry(coder, cursor.varint("frame length"), cursor.uint32("frame checksum"))
+
+
+def _decode_tensors(cursor: Cursor, index: Index, limits: DecodeLimits, budget: Budget) -> None:
     tensors = cursor.varint("tensor count")
     if tensors > limits.tensors:
         raise LimitError(f"{tensors} tensors are more than the limit of {limits.tensors}")
@@ -177,26 +197,12 @@ def decode_index(data: memoryview, limits: DecodeLimits) -> Index:
             raise CorruptError("name is used twice", tensor=name)
         with located(tensor=name):
             entry = _decode_tensor(cursor, name, names, index, limits)
+        budget.spend(_TENSOR_MEMORY + sys.getsizeof(name) + _SIZE_MEMORY * len(entry.info.shape))
         index.tensors[name] = entry
         names.append(name)
         total += entry.info.nbytes
         if total > limits.total_bytes:
             raise LimitError(f"tensors take more than the limit of {limits.total_bytes} bytes")
-    if any(tensor.relative_error is not None for tensor in index.tensors.values()):
-        index.relative_error = _error(cursor, _FLOAT64)
-    start = cursor.position
-    index.metadata = _decode_metadata(cursor, limits)
-    index.metadata_bytes = cursor.position - start
-    cursor.finish("index")
-    _check_frames_used(index)
-    return index
-
-
-def _decode_frame(cursor: Cursor) -> FrameEntry:
-    coder = cursor.byte("frame coder")
-    if coder not in CODERS:
-        raise VersionError(f"coder {coder} is not known to this release")
-    return FrameEntry(coder, cursor.varint("frame length"), cursor.uint32("frame checksum"))
 
 
 def _decode_name(cursor: Cursor, previous: bytes) -> bytes:
@@ -265,41 +271,6 @@ def _text(data: bytes, field: str) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise CorruptError(f"{field}: not valid UTF-8") from None
-
-
-def _decode_metadata(cursor: Cursor, limits: DecodeLimits) -> dict[str, str]:
-    size = cursor.varint("metadata size")
-    if size == 0:
-        return {}
-    if size > limits.metadata_bytes:
-        raise LimitError(f"metadata of {size} bytes is over the limit of {limits.metadata_bytes}")
-    stored = bytes(cursor.take(cursor.varint("stored metadata", low=1, high=size), "metadata"))
-    raw = stored if len(stored) == size else _decompress(stored, size)
-    try:
-        pairs = json.loads(raw.decode(), object_pairs_hook=_unique)
-        json.dumps(pairs, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    except (ValueError, RecursionError):
-        raise CorruptError("metadata: not a JSON object of unique names") from None
-    if not isinstance(pairs, dict) or not all(isinstance(v, str) for v in pairs.values()):
-        raise CorruptError("metadata: not a JSON object of strings")
-    return pairs
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError
-    return dict(pairs)
-
-
-def _decompress(stored: bytes, size: int) -> bytes:
-    try:
-        if zstandard.frame_content_size(stored) != size:
-            raise CorruptError(f"metadata: zstandard frame is not of {size} bytes")
-        return zstandard.ZstdDecompressor().decompress(
-            stored, max_output_size=size, read_across_frames=False, allow_extra_data=False
-        )
-    except zstandard.ZstdError as error:
-        raise CorruptError(f"metadata: zstandard: {error}") from None
 
 
 def _check_frames_used(index: Index) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from dcz.codec.errors import located
 from dcz.codec.frame import AnyArray
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
@@ -46,7 +47,8 @@ def load_file(
         ties = archive.ties
         arena = Arena()
         infos = {name: archive.info(name) for name in archive if name not in ties}
-        arrays = {name: arena.empty(info.shape, info.dtype) for name, info in infos.items()}
+        with located(file=archive.path):
+            arrays = {name: arena.empty(info.shape, info.dtype) for name, info in infos.items()}
         archive.read_all(arrays)
         return {name: arrays[ties.get(name, name)] for name in archive}
 

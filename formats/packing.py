@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from dcz.codec import pipeline
 from dcz.codec.aims import Outcome, search
-from dcz.codec.errors import RecipeError, located
+from dcz.codec.errors import DczError, RecipeError, located
 from dcz.codec.frame import AnyArray, Description, Frame, is_floating
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import Planner, TensorPlan
@@ -32,6 +32,7 @@ from dcz.formats.checkpoint import (
 from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
+from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.sources import Source, Sources, find_sources
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
@@ -92,10 +93,21 @@ def pack(
         attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
         packer = attempts.run()
         stream.flush()
-        with Archive(stream.name, jobs=jobs) as archive:
+        with _told_of(dest, stream.name), Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
             report = archive.report(packer.descriptions)
             return dataclasses.replace(report, slope=attempts.slope)
+
+
+@contextmanager
+def _told_of(dest: Path, temporary: str) -> Iterator[None]:
+    """Let errors name the file that is to be: nobody knows of the temporary one."""
+    try:
+        yield
+    except DczError as error:
+        if error.file == temporary:
+            error.file = os.fspath(dest)
+        raise
 
 
 @dataclass(slots=True)
@@ -324,6 +336,7 @@ def unpack(
     *,
     jobs: int | None = None,
     tensor: str | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> None:
     """Unpack a `.dcz` file into a checkpoint.
@@ -338,6 +351,8 @@ def unpack(
         Threads that decode; as many as there are cores by default.
     tensor : str, optional
         The only tensor to unpack.
+    limits : DecodeLimits
+        What the source may declare.
     progress : callable, optional
         Called with a tensor's name and its number of bytes when it is about to be written.
 
@@ -350,7 +365,7 @@ def unpack(
     OSError
         If a file cannot be read or written.
     """
-    with closing(Archive(source, jobs=jobs)) as archive:
+    with closing(Archive(source, jobs=jobs, limits=limits)) as archive:
         names = [tensor] if tensor is not None else list(archive)
         infos = [archive.info(name) for name in names]
         room = _Room(infos) if format_of_ending(dest) in ONE_AT_A_TIME else None

@@ -299,9 +299,10 @@ def parse_metadata(cursor: Reader) -> dict[str, str]:
     if len(raw) != size:
         raw = unzstandard(raw, size)
     try:
-        pairs = json.loads(raw.decode(), object_pairs_hook=lambda pairs: pairs)
-    except ValueError:
+        pairs = json.loads(raw.decode(), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
         raise Refused("metadata") from None
+    need(isinstance(pairs, tuple), "metadata are no object")
     need(len(dict(pairs)) == len(pairs), "metadata name twice")
     need(all(isinstance(value, str) for value in dict(pairs).values()), "metadata value")
     return dict(pairs)
@@ -432,10 +433,12 @@ def _plane(cursor: Reader, n: int) -> bytes:
     return bytes(symbols)
 
 
-def codebooks(cursor: Reader, members: list[Tensor], size: int) -> list[list[bytes]]:
+def codebooks(
+    cursor: Reader, members: list[Tensor], size: int, most: int = 65536
+) -> list[list[bytes]]:
     books = []
     for _ in members:
-        levels = cursor.varint(high=65536)
+        levels = cursor.varint(high=most)
         books.append([cursor.take(size) for _ in range(levels)])
     return books
 
@@ -480,7 +483,7 @@ def decode_dense(cursor: Reader, members: list[Tensor], size: int) -> bytes:
 
 
 def decode_sparse(cursor: Reader, members: list[Tensor], size: int) -> bytes:
-    books = codebooks(cursor, members, size)
+    books = codebooks(cursor, members, size, 65535)
     filler = cursor.varint(1, 4095)
     gap_table = code_table(cursor)
     need(len(gap_table) <= filler + 1, "gap alphabet")

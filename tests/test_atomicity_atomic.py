@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import threading
 from contextlib import nullcontext
@@ -246,3 +247,72 @@ def test_full_disk_is_an_os_error_and_leaves_the_old_file(tmp_path: Path) -> Non
         signal.signal(signal.SIGXFSZ, handler)
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+nameless = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs nameless files")
+
+
+@linux
+@nameless
+def test_killed_process_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    child = os.fork()
+    if child == 0:
+        with atomic_writer(target) as stream:
+            stream.write(b"new" * 100_000)
+            stream.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@linux
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EISDIR])
+def test_file_system_without_nameless_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    real = os.open
+
+    def without(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(error, os.strerror(error))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", without)
+    with atomic_writer(tmp_path / "file") as stream:
+        stream.write(b"new")
+        assert len(os.listdir(tmp_path)) == 1
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    write(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@linux
+@nameless
+def test_directory_that_refuses_files_is_an_os_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        write(tmp_path / "file", b"new")
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
+@linux
+def test_content_can_be_read_under_the_stream_s_name(tmp_path: Path) -> None:
+    with atomic_writer(tmp_path / "file") as stream:
+        stream.write(b"new")
+        stream.flush()
+        assert Path(stream.name).read_bytes() == b"new"

@@ -116,6 +116,18 @@ def test_a_faulty_encoder_is_found_before_the_old_file_is_replaced(
     assert os.listdir(tmp_path) == ["model.dcz"]
 
 
+def test_what_could_not_be_read_again_is_not_packed(tmp_path: Path, tensors: Tensors) -> None:
+    checkpoint = MappingCheckpoint(tensors)
+    checkpoint.metadata = {"too much": "x" * (1 << 24)}
+    path = tmp_path / "model.dcz"
+    path.write_bytes(b"old")
+    with pytest.raises(dcz.LimitError, match="metadata of 16777231 bytes") as caught:
+        packing.pack(checkpoint, path)
+    assert caught.value.file == str(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["model.dcz"]
+
+
 def test_a_recipe_that_does_not_fit_leaves_nothing(tmp_path: Path, tensors: Tensors) -> None:
     recipe = dcz.Recipe(rules=[dcz.Rule(pattern="nobody", bits=3)])
     with pytest.raises(dcz.RecipeError, match="nobody"):

@@ -371,10 +371,12 @@ def test_the_whole_way_through_pipes(source: Path) -> None:
 # Ctrl-C
 
 
+# Jobs in the background of a shell inherit that interrupts are ignored.
 SLOW = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "import time; from dcz.codec import pipeline; encode = pipeline.encode\n"
     "def slow(*arguments, **more):\n"
-    "    print('started', flush=True); time.sleep(0.5)\n"
+    "    print('started', flush=True); time.sleep(30)\n"
     "    return encode(*arguments, **more)\n"
     "pipeline.encode = slow\n"
 )

@@ -517,6 +517,11 @@ def test_codebooks_larger_than_the_frame(read: Read, dczformat: ModuleType, leve
     refused(read, dczformat.one(3, payload, [4]), "codebook")
 
 
+def test_zero_takes_one_of_a_sparse_frame_s_levels(read: Read, dczformat: ModuleType) -> None:
+    payload = dczformat.varint(65536) + bytes(65536)
+    refused(read, dczformat.one(3, payload, [4]), "codebook levels")
+
+
 def test_streams_of_another_length(read: Read, dczformat: ModuleType) -> None:
     coded = dczformat.encode_stream([3, 0, 1, 2], [2] * 4)
     for data in (b"\0", b"\1", b"\2" + coded + b"\0", b"\x81\0" + coded, b"\xff" * 9 + b"\1"):

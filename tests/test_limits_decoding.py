@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import zstandard
 
 import dcz
 
@@ -159,3 +160,72 @@ def test_many_tensors_of_nothing_are_read_in_their_number(
     with dcz.open(path) as archive:
         assert len(archive.report().tensors) == count
     assert len(dcz.load_file(path)) == count
+
+
+def bomb_of_names(dczformat: ModuleType) -> bytes:
+    """Each name is the one before and a letter more: together they grow with the square."""
+    count, nothing = 20_000, dczformat.digest(b"").to_bytes(8, "little")
+    index = dczformat.varint(1) + b"\0\0" + dczformat.checksum(b"").to_bytes(4, "little")
+    index += dczformat.varint(count)
+    index += b"".join(dczformat.varint(i) + b"\1a\x0b\1\0\0" + nothing for i in range(count))
+    return bytes(dczformat.seal(b"", index + b"\0"))
+
+
+def bomb_of_sizes(dczformat: ModuleType) -> bytes:
+    file = dczformat.File([dczformat.Frame(0, b"")])
+    nothing = dczformat.digest(b"")
+    shape = [0] + 31 * [300]
+    file.tensors = [dczformat.Tensor(b"%05d" % i, 0, 11, shape, 0, nothing) for i in range(30_000)]
+    return bytes(dczformat.build(file))
+
+
+def bomb_of_copies(dczformat: ModuleType) -> bytes:
+    file = dczformat.stored({"x": b"1"})
+    file.tensors += [dczformat.Tensor(b"%06d" % i, 3, alias=0) for i in range(300_000)]
+    return bytes(dczformat.build(file))
+
+
+def bomb_of_frames(dczformat: ModuleType) -> bytes:
+    count = 1_000_000
+    frame = b"\0\0" + dczformat.checksum(b"").to_bytes(4, "little")
+    return bytes(dczformat.seal(b"", dczformat.varint(count) + frame * count + b"\0\0"))
+
+
+def bomb_of_metadata(dczformat: ModuleType, raw: bytes) -> bytes:
+    stored = zstandard.compress(raw)
+    metadata = dczformat.varint(len(raw)) + dczformat.varint(len(stored)) + stored
+    return bytes(dczformat.build(dczformat.File(metadata=metadata)))
+
+
+METADATA = {
+    "a name again and again": b"{" + b'"a":"",' * 2_000_000 + b'"b":""}',
+    "lists": b'{"a":[' + b"[]," * 4_000_000 + b"1]}",
+    "lists in lists": b'{"a":' + b"[" * 12_000_000,
+    "many names": b"{" + b"".join(b'"%x":"",' % i for i in range(1_000_000)) + b'"b":""}',
+    "wide text": ('{"a":"' + "x" * 15_000_000 + '\U0001f600"}').encode(),
+}
+
+
+@pytest.mark.parametrize("kind", ["names", "sizes", "copies", "frames", *METADATA])
+def test_an_index_takes_little_more_memory_than_the_file_is_large(
+    tmp_path: Path, dczformat: ModuleType, kind: str
+) -> None:
+    if kind in METADATA:
+        data = bomb_of_metadata(dczformat, METADATA[kind])
+    else:
+        data = globals()[f"bomb_of_{kind}"](dczformat)
+    path = tmp_path / "bomb.dcz"
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(dcz.DczError):
+            dcz.open(path)
+        assert tracemalloc.get_traced_memory()[1] < len(data) + 64 * MEBIBYTE
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_index_s_memory_is_a_limit_like_others(packed: Path) -> None:
+    dcz.open(packed, limits=dcz.DecodeLimits(index_memory=1 << 14))
+    with pytest.raises(dcz.LimitError, match="index takes more memory"):
+        dcz.open(packed, limits=dcz.DecodeLimits(index_memory=1 << 8))

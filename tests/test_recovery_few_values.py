@@ -143,3 +143,17 @@ def test_multiples_come_back(dtype: Any) -> None:
     decoder.decode(0, 60, out)
     assert out.tobytes() == codebook[shared.indices].tobytes()
     assert decoder.describe() == frame.description
+
+
+@pytest.mark.parametrize("preset", ["balanced", "max"])
+def test_weights_beyond_a_float32_step_are_refused_or_kept(tmp_path: Path, preset: str) -> None:
+    """Their slope asks for a step that no file can hold: a typed error, or all of them exact."""
+    values = np.random.default_rng(1).integers(0, 256, 480, np.uint8).view(np.float64)
+    values[~np.isfinite(values)] = 1e300
+    path = tmp_path / "x.dcz"
+    try:
+        dcz.save_file({"w": values.reshape(6, 10)}, path, dcz.Recipe(preset=preset))
+    except dcz.DczError:
+        assert not path.exists()
+    else:
+        assert dcz.load_file(path)["w"].shape == (6, 10)

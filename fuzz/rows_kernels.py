@@ -1,0 +1,166 @@
+"""The C decoders under libFuzzer and sanitizers, and the container under Atheris.
+
+    python fuzz/campaign.py --only kernels,container
+
+Clang is needed for the first (apt install clang), `pip install atheris` for the second. Inputs
+that were found before, and are no longer wrong, are in fuzz/cases: both start from them too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import sanitized
+from corpus import ROOT, format_page
+from workers import Tally
+
+HERE = Path(__file__).parent
+KERNELS = ROOT / "codec" / "kernels"
+SOURCES = ("codes.c", "decode.c", "decode_sparse.c", "mixed.c", "planes.c", "runs.c")
+FLAGS = ["-g", "-O1", "-std=c11", "-fno-sanitize-recover=all"]
+SANITIZERS = "-fsanitize=fuzzer,address,undefined"
+MOST_BYTES = 16_384
+
+
+def kernels(folder: Path, seconds: int) -> Tally:
+    """Run `fuzz_decode.c` for some seconds from valid inputs and cases of former findings."""
+    if shutil.which("clang") is None:
+        return _left_out("clang is not installed")
+    program, corpus = folder / "fuzz_decode", folder / "corpus"
+    sources = [HERE / "fuzz_decode.c", *(KERNELS / name for name in SOURCES)]
+    command = ["clang", *FLAGS, SANITIZERS, "-I", str(KERNELS), *map(str, sources)]
+    command += ["-o", str(program)]
+    subprocess.run(command, check=True)
+    corpus.mkdir()
+    for number, seed in enumerate(_seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    options = [
+        f"-max_total_time={seconds}",
+        f"-max_len={MOST_BYTES}",
+        "-timeout=20",
+        "-len_control=0",
+    ]
+    options += ["-print_final_stats=1", "-verbosity=0", f"-artifact_prefix={folder}/found-"]
+    return _run([program, *options, corpus, HERE / "cases" / "kernels"], folder)
+
+
+def container(folder: Path, seconds: int) -> Tally:
+    """Run `fuzz_container.py` for some seconds."""
+    probe = subprocess.run([sys.executable, "-c", "import atheris"], capture_output=True)
+    if probe.returncode:
+        return _left_out("atheris is not installed")
+    corpus = folder / "corpus"
+    shutil.copytree(ROOT / "tests" / "golden", corpus, ignore=shutil.ignore_patterns("*.json"))
+    options = [
+        f"-max_total_time={seconds}",
+        f"-max_len={MOST_BYTES}",
+        "-timeout=30",
+        "-len_control=0",
+    ]
+    options += ["-print_final_stats=1", "-rss_limit_mb=4096", f"-artifact_prefix={folder}/found-"]
+    sanitized.copy_package(folder, with_kernels=True)  # Atheris does not see editable installs
+    command = [sys.executable, HERE / "fuzz_container.py", *options]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return _run([*command, corpus, HERE / "cases" / "container"], folder, environment)
+
+
+def _left_out(why: str) -> Tally:
+    tally = Tally()
+    tally.add(f"left out: {why}", 0)
+    return tally
+
+
+def _run(command: list[object], folder: Path, environment: dict[str, str] | None = None) -> Tally:
+    parts = [str(part) for part in command]
+    done = subprocess.run(parts, env=environment, capture_output=True, text=True)
+    tally = Tally()
+    found = re.search(r"number_of_executed_units:\s*(\d+)", done.stdout + done.stderr)
+    tally.add("no report", int(found[1]) if found else 0)
+    if done.returncode or found is None:
+        kept = [path.read_bytes().hex() for path in folder.glob("found-*")]
+        tally.fail(f"ended with {done.returncode}: {done.stderr[-2000:]} input {kept}")
+    return tally
+
+
+# ---- valid inputs of fuzz_decode.c, to start from ----
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(3, "big")
+
+
+def _lengths(generator: random.Random, alphabet: int) -> list[int]:
+    """Code lengths of a complete code, made by splitting the shortest codes at random."""
+    lengths = [0]
+    while len(lengths) < alphabet:
+        at = generator.choice([i for i, n in enumerate(lengths) if n < 15])
+        lengths[at : at + 1] = [lengths[at] + 1] * 2
+    return lengths
+
+
+def _table(lengths: list[int]) -> bytes:
+    alphabet = len(lengths)
+    coded = format_page.encode_table(lengths)[len(format_page.varint(alphabet)) :]
+    return _number(alphabet - 1) + bytes(coded)
+
+
+def _segment(symbols: list[int], lengths: list[int]) -> bytes:
+    if len(lengths) == 1 or not symbols:
+        return b""
+    if len(symbols) < 4096:
+        coded = format_page.encode_stream(symbols, lengths)
+        return bytes(format_page.varint(len(coded)) + coded)
+    streams = [format_page.encode_stream(symbols[i::8], lengths) for i in range(8)]
+    return b"".join(len(s).to_bytes(2, "little") for s in streams) + b"".join(streams)
+
+
+def _seeds() -> Iterator[bytes]:
+    generator = random.Random(1)
+    for count in (0, 1, 7, 300, 4095, 4096, 5000):
+        for alphabet in (1, 2, 3, 17, 256):
+            for size in range(4):
+                lengths = _lengths(generator, alphabet)
+                symbols = [generator.randrange(alphabet) for _ in range(count)]
+                head = _number(5) + _number(size) + _number(count) + _table(lengths)
+                yield head + _number(0) + _segment(symbols, lengths)
+    for length in (1, 30, 700, 9000):
+        for size in range(4):
+            yield _sparse_seed(generator, length, size)
+    for kinds in (1, 2, 16):
+        classes = bytes(generator.randrange(kinds) for _ in range(40))
+        yield _number(0) + _number(kinds - 1) + _number(7) + _number(39) + _number(3) + classes
+    for trellis in (0, 5, 47):
+        shape = _number(2) + _number(2) + _number(7) + _number(trellis) + _number(trellis)
+        noise = np.random.default_rng(trellis).bytes(300)
+        yield _number(6) + shape + _number(100) + _number(500) + noise
+    for size in range(5):
+        noise = np.random.default_rng(size).bytes(640)
+        yield _number(1) + _number(size) + _number(3) + _number(9) + _number(0) + noise
+
+
+def _sparse_seed(generator: random.Random, length: int, size: int) -> bytes:
+    filler = 15
+    gaps, at, survivors = [], 0, 0
+    while True:
+        gap = generator.randrange(filler + 1)
+        if at + gap + (gap < filler) > length:
+            break
+        at += gap + (gap < filler)
+        survivors += gap < filler
+        gaps.append(gap)
+    while gaps and gaps[-1] == filler:
+        gaps.pop()
+    gap_lengths, lengths = _lengths(generator, filler + 1), _lengths(generator, 9)
+    symbols = [generator.randrange(9) for _ in range(survivors)]
+    head = _number(2) + _number(size) + _number(length - 1) + _number(len(gaps))
+    head += _number(survivors) + _number(filler - 1)
+    tables = _table(gap_lengths) + _table(lengths)
+    return head + tables + _segment(gaps, gap_lengths) + _segment(symbols, lengths)

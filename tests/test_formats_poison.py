@@ -1,0 +1,143 @@
+"""Nothing of a checkpoint is executed, whatever format carries it; honest old files are read."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dcz.cli import main
+from dcz.codec.errors import DczError
+from dcz.formats.checkpoint import open_checkpoint
+
+torch = pytest.importorskip("torch")
+
+STATE = {"a": torch.arange(4.0), "b": torch.zeros(2, 3)}
+CRAFT = Path.home() / ".cache" / "dcz-benchmarks" / "craft" / "craft_mlt_25k.pth"
+
+
+class Poison:
+    """Unpickling it creates a file, unless nothing of it is run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+def torch_zip(poison: Poison) -> bytes:
+    stream = io.BytesIO()
+    torch.save(STATE | {"x": poison}, stream)
+    return stream.getvalue()
+
+
+def torch_plain(poison: Poison) -> bytes:
+    stream = io.BytesIO()
+    torch.save(STATE | {"x": poison}, stream, _use_new_zipfile_serialization=False)
+    return stream.getvalue()
+
+
+def torch_tar(poison: Poison) -> bytes:
+    """PyTorch's oldest format: a tar archive of three pickles."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            content = pickle.dumps(poison, 2)
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def bare_pickle(poison: Poison) -> bytes:
+    return pickle.dumps({"w": poison}, 2)
+
+
+def object_array(poison: Poison) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.array([poison], object), allow_pickle=True)
+    return stream.getvalue()
+
+
+def object_archive(poison: Poison) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, a=np.ones(2), x=np.array([poison], object))
+    return stream.getvalue()
+
+
+def torch_zip_of_code(poison: Poison) -> bytes:
+    """A zip of PyTorch that was made by hand: its data.pkl is nothing but the poison."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(poison, 2))
+        archive.writestr("archive/version", "3\n")
+    return stream.getvalue()
+
+
+MAKERS: dict[str, Callable[[Poison], bytes]] = {
+    "torch.pt": torch_zip,
+    "plain.pt": torch_plain,
+    "tar.pt": torch_tar,
+    "bare.pt": bare_pickle,
+    "by-hand.pt": torch_zip_of_code,
+    "object.npy": object_array,
+    "objects.npz": object_archive,
+}
+CAUSES = {
+    "torch.pt": "holds code",
+    "plain.pt": "holds code",
+    "tar.pt": "legacy .tar format",
+    "by-hand.pt": "holds code",
+    "object.npy": "object",
+    "objects.npz": "object",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MAKERS)
+def test_poison_is_refused_with_the_reason_and_not_run(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, victim = tmp_path / name, tmp_path / "ran"
+    path.write_bytes(MAKERS[name](Poison(victim)))
+    with pytest.raises(DczError, match=CAUSES.get(name, "")) as caught:
+        open_checkpoint(path)
+    assert caught.value.file == str(path)
+    for command in ("inspect", "pack"):
+        assert main([command, str(path)]) == 3
+        assert str(path) in capsys.readouterr().err
+    assert not victim.exists()
+    assert os.listdir(tmp_path) == [name]
+
+
+def on_a_gpu(content: bytes) -> bytes:
+    """The same file, its tensors said to have been on a GPU: a string of the pickles."""
+    cpu, gpu = b"X\3\0\0\0cpu", b"X\6\0\0\0cuda:0"
+    assert cpu in content
+    return content.replace(cpu, gpu)
+
+
+def test_an_old_file_saved_on_a_gpu_is_read(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    torch.save(STATE, stream, _use_new_zipfile_serialization=False)
+    path = tmp_path / "gpu.pth"
+    path.write_bytes(on_a_gpu(stream.getvalue()))
+    with open_checkpoint(path) as checkpoint:
+        assert checkpoint.read("a").tolist() == [0, 1, 2, 3]
+        assert checkpoint.read("b").shape == (2, 3)
+
+
+@pytest.mark.skipif(not CRAFT.exists(), reason="benchmarks/checkpoints.py fetches it")
+def test_craft_is_read() -> None:
+    with open_checkpoint(CRAFT) as checkpoint:
+        assert len(checkpoint.tensors) == 154
+        assert checkpoint.read(next(iter(checkpoint.tensors))).shape == (64, 3, 3, 3)
