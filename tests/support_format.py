@@ -688,8 +688,16 @@ def decode_mixed_group(cursor: Reader, members: list[Tensor], size: int) -> byte
 
 def float_bytes(value: float, dtype: int) -> bytes:
     if dtype != 4:
-        value = struct.unpack("<f", struct.pack("<f", value))[0]
-    return struct.pack({1: "<f", 2: "<e", 4: "<d"}[dtype], value)
+        value = struct.unpack("<f", packed(value, "<f"))[0]
+    return packed(value, {1: "<f", 2: "<e", 4: "<d"}[dtype])
+
+
+def packed(value: float, layout: str) -> bytes:
+    """Rounded to nearest, which past the greatest number is infinity."""
+    try:
+        return struct.pack(layout, value)
+    except OverflowError:
+        return struct.pack(layout, math.copysign(math.inf, value))
 
 
 def clamp(x: int, most: int) -> int:

@@ -306,16 +306,16 @@ def sparse(generator: np.random.Generator, *shape: int) -> Any:
 @case(dcz.Recipe(preset="max"))
 def group_mixed() -> Tensors:
     generator = random(22)
-    hidden = sparse(generator, 20, 49)
-    hidden[:, 14:21] = hidden[12:] = 0
-    hidden[:, np.arange(49) % 7 > 3] = 0
+    hidden = sparse(generator, 10, 28)
+    hidden[:, 14:21] = hidden[6:] = 0
+    hidden[:, np.arange(28) % 7 > 3] = 0
     return {
         "conv.weight": sparse(generator, 5, 2, 3, 3) * np.float32(0.0625),
         "conv.bias": sparse(generator, 5) * np.float32(0.123),
         "hidden.weight": hidden * np.float32(0.04),
-        "hidden.bias": np.zeros(20, np.float32),
-        "out.weight": sparse(generator, 4, 20) * np.float32(0.7),
-        "out.bias": generator.choice(np.array([0.1, 0.25, -1.7], np.float32), 30),
+        "hidden.bias": np.zeros(10, np.float32),
+        "out.weight": sparse(generator, 4, 10) * np.float32(0.7),
+        "out.bias": generator.choice(np.array([0.1, 0.2571, -1.7], np.float32), 12),
     }
 
 
