@@ -5,6 +5,7 @@ Trained quantization leaves such codebooks behind, rounded to the tensor's dtype
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -44,13 +45,18 @@ def find(codebook: AnyArray, spread: int = SPREAD) -> tuple[float, Multiples] | 
         return None
     if sizes.size == 0:
         return _exact(codebook, values, 1.0, spread)
+    # Two multiples of one step, each rounded by half of this at most, differ by little more.
+    tolerance = 2 * float(ml_dtypes.finfo(codebook.dtype).eps)
     for first in range(1, FIRST_MULTIPLES + 1):
         with np.errstate(over="ignore"):  # beside a denormal number others are beyond the last
             times = np.rint(sizes * (first / sizes.min()))
         if times.max() > LAST_MULTIPLE:
             return None
+        steps = sizes / times
+        if steps.max() > steps.min() * (1 + tolerance):
+            continue
         # Rounding hides the step; the one that its multiples are rounded from is next to these.
-        for step in np.unique((sizes / times / 2).astype(np.float32)).tolist():
+        for step in np.unique((steps / 2).astype(np.float32)).tolist():
             found = _exact(codebook, values, step, spread)
             if found is not None:
                 return found
