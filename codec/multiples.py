@@ -46,7 +46,7 @@ def find(codebook: AnyArray, spread: int = SPREAD) -> tuple[float, Multiples] | 
     if sizes.size == 0:
         return _exact(codebook, values, 1.0, spread)
     # Two multiples of one step, each rounded by half of this at most, differ by little more.
-    tolerance = 2 * float(ml_dtypes.finfo(codebook.dtype).eps)
+    tolerance = 2 * float(ml_dtypes.finfo(codebook.dtype).eps)  # type: ignore[no-untyped-call]
     for first in range(1, FIRST_MULTIPLES + 1):
         with np.errstate(over="ignore"):  # beside a denormal number others are beyond the last
             times = np.rint(sizes * (first / sizes.min()))
