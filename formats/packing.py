@@ -16,7 +16,7 @@ import numpy as np
 from dcz.codec import pipeline
 from dcz.codec.aims import Outcome, search
 from dcz.codec.errors import DczError, RecipeError, located
-from dcz.codec.frame import MAX_GROUP, AnyArray, Description, Frame, is_floating
+from dcz.codec.frame import AnyArray, Description, Frame, is_floating
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import Planner, TensorPlan
 from dcz.codec.recipe import Recipe
@@ -249,7 +249,7 @@ class _Packer:
             return
         group = self.groups.setdefault(key, [])
         size = self.group_sizes.get(key, 0) + result.tensor.array.size
-        if size > MAX_GROUP:
+        if size > pipeline.group_limit(result.tensor):
             self._write_group(writer, group)
             group.clear()
             size = result.tensor.array.size
@@ -257,11 +257,10 @@ class _Packer:
         self.group_sizes[key] = size
 
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
-        results = iter(group)
-        for frame, tensors in pipeline.merge([result.tensor for result in group]):
+        for frame, places in pipeline.merge([result.tensor for result in group]):
             number = self._write(writer, frame)
-            for _ in tensors:
-                self._enter(next(results), number)
+            for place in places:
+                self._enter(group[place], number)
 
     def _write(self, writer: ContainerWriter, frame: Frame) -> int:
         self.descriptions.append(frame.description)

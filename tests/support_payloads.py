@@ -19,11 +19,11 @@ Open = Callable[[memoryview, Sequence[Member]], FrameDecoder]
 STEP = 1 if kernels.BACKEND == "c" else 7
 
 
-def decode(open_payload: Open, payload: bytes, member: Member) -> Array:
-    """All elements of the payload's only member, whose description is made too."""
-    decoder = open_payload(memoryview(payload), [member])
-    out = np.empty(member.numel, member.dtype)
-    decoder.decode(0, member.numel, out)
+def decode(open_payload: Open, payload: bytes, *members: Member) -> Array:
+    """All elements of the members of one dtype, whose description is made too."""
+    decoder = open_payload(memoryview(payload), members)
+    out = np.empty(sum(member.numel for member in members), members[0].dtype)
+    decoder.decode(0, out.size, out)
     decoder.describe()
     return out
 
@@ -38,16 +38,17 @@ def decoded(frame: Frame, member: Member) -> Array:
     return out
 
 
-def check_flipped_bits(open_payload: Open, payload: bytes, member: Member) -> None:
+def check_flipped_bits(open_payload: Open, payload: bytes, *members: Member) -> None:
     """Every flipped bit is refused, or decodes to what was declared."""
+    numel = sum(member.numel for member in members)
     for at in range(0, len(payload), STEP):
         for bit in range(8):
             flipped = payload[:at] + bytes([payload[at] ^ 1 << bit]) + payload[at + 1 :]
             try:
-                out = decode(open_payload, flipped, member)
+                out = decode(open_payload, flipped, *members)
             except CorruptError:
                 continue
-            assert out.size == member.numel
+            assert out.size == numel
 
 
 def check_prefixes(open_payload: Open, payload: bytes, member: Member) -> None:
