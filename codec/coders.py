@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.codec import classes, dense, kernels, mixed, planes, sparse, stored
+from dcz.codec import classes, dense, kernels, mixed, mixed_group, planes, sparse, stored
 from dcz.codec.codebook import moments_of, nonzero_of
 from dcz.codec.entropy import log2
 from dcz.codec.errors import VersionError
 from dcz.codec.frame import (
+    MAX_GROUP,
+    MAX_MIXED_GROUP,
     AnyArray,
     Frame,
     FrameDecoder,
@@ -42,11 +44,17 @@ class Coder:
         The first format version that has the coder.
     decoder : callable
         Parses a payload for its members; raises CorruptError.
+    group_limit : int
+        Elements of all members together at most, where there are several.
+    digest_bytes : int
+        What the index keeps of a member's digest: the lower 8 or 4 bytes.
     """
 
     name: str
     since: int
     decoder: Callable[[memoryview, Sequence[Member]], FrameDecoder]
+    group_limit: int = MAX_GROUP
+    digest_bytes: int = 8
 
 
 CODERS: dict[int, Coder] = {
@@ -56,6 +64,7 @@ CODERS: dict[int, Coder] = {
     sparse.CODER: Coder("huffman-sparse", 1, sparse.Decoder),
     classes.CODER: Coder("huffman-classes", 1, classes.Decoder),
     mixed.CODER: Coder("mixed", 1, mixed.Decoder),
+    mixed_group.CODER: Coder("mixed-group", 1, mixed_group.Decoder, MAX_MIXED_GROUP, 4),
 }
 
 

@@ -21,6 +21,8 @@ AnyArray = npt.NDArray[Any]
 
 # A frame of several tensors is decoded whole for any of them, so it stays small.
 MAX_GROUP = 65536
+# One of mixed contexts may take long, but not more than a blink of an eye.
+MAX_MIXED_GROUP = 1 << 19
 
 # Dtypes whose only zeros are a word without bits and one with nothing but the sign.
 _SIGNED_ZEROS = {np.dtype(t) for t in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)}
@@ -32,10 +34,11 @@ PARTS = ("indices", "gaps", "tables", "codebooks", "lossless")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One tensor of a frame: its dtype and its number of elements."""
+    """One tensor of a frame: its dtype, its number of elements, and its shape where that counts."""
 
     dtype: np.dtype[Any]
     numel: int
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

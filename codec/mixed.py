@@ -88,6 +88,10 @@ class Geometry:
             raise CorruptError(f"geometry: {width}, {kernel} and {row} do not divide each other")
         return cls(row, kernel, width)
 
+    def whole(self, numel: int) -> Chunk:
+        """A tensor as one chunk."""
+        return Chunk(0, numel, self.row, self.kernel, self.width)
+
     def chunks(self, numel: int) -> list[Chunk]:
         """The chunks of a tensor."""
         return [
@@ -166,9 +170,8 @@ class TrellisPoints:
 Points = CodebookPoints | TrellisPoints
 
 
-def read_points(cursor: Cursor, member: Member) -> Points:
-    """Read what `encode` of either kind wrote. Raises CorruptError."""
-    kind = cursor.byte("reconstruction")
+def read_points(kind: int, cursor: Cursor, member: Member) -> Points:
+    """Read what `encode` wrote behind the kind. Raises CorruptError."""
     if kind == 0:
         (book,) = read_codebooks(cursor, [member])
         return CodebookPoints(book, cursor.varint("index of zero", high=max(book.size, 1) - 1))
@@ -198,7 +201,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     shape : tuple of int
         Of the tensor.
     """
-    points, positions = _locate(tensor)
+    points, positions = locate(tensor, multiples.SPREAD)
     geometry = Geometry.of(shape)
     coded = [
         kernels.encode_mixed(positions[c.start : c.start + c.numel], c, points.states)
@@ -215,13 +218,13 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     )
 
 
-def _locate(tensor: SharedTensor) -> tuple[Points, Positions]:
-    """A tensor's points, and the position of each element."""
+def locate(tensor: SharedTensor, spread: int) -> tuple[Points, Positions]:
+    """A tensor's points, and the position of each element; see `multiples.find` for `spread`."""
     if isinstance(tensor, TrellisTensor):
         points = TrellisPoints(tensor.step, tensor.states, tensor.codebook.dtype)
         return points, tensor.positions
     book = tensor.codebook
-    found = multiples.find(book)
+    found = multiples.find(book, spread)
     if found is not None:
         return TrellisPoints(found[0], 1, book.dtype), found[1][tensor.indices]
     by_value = book.astype(np.float64) if is_floating(book.dtype) else book
@@ -247,7 +250,7 @@ class Decoder:
         if len(members) != 1 or members[0].numel == 0:
             raise CorruptError("a frame of mixed contexts has one tensor, which is not empty")
         self.payload = payload
-        self.points = read_points(cursor, members[0])
+        self.points = read_points(cursor.byte("reconstruction"), cursor, members[0])
         head = cursor.position
         geometry = Geometry.decode(cursor)
         numel = members[0].numel

@@ -5,6 +5,7 @@ Trained quantization leaves such codebooks behind, rounded to the tensor's dtype
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -20,13 +21,15 @@ SPREAD = 2
 Multiples = npt.NDArray[np.int32]
 
 
-def find(codebook: AnyArray) -> tuple[float, Multiples] | None:
+def find(codebook: AnyArray, spread: int = SPREAD) -> tuple[float, Multiples] | None:
     """Find a half step that gives each value of a codebook, bit for bit, as an even multiple.
 
     Parameters
     ----------
     codebook : array[levels]
         Of any dtype; only floating-point ones have such steps here.
+    spread : int
+        Multiples between the least and the greatest for each value, at most.
 
     Returns
     -------
@@ -41,22 +44,27 @@ def find(codebook: AnyArray) -> tuple[float, Multiples] | None:
     if not np.isfinite(values).all():
         return None
     if sizes.size == 0:
-        return _exact(codebook, values, 1.0)
+        return _exact(codebook, values, 1.0, spread)
+    # Two multiples of one step, each rounded by half of this at most, differ by little more.
+    tolerance = 2 * float(ml_dtypes.finfo(codebook.dtype).eps)  # type: ignore[no-untyped-call]
     for first in range(1, FIRST_MULTIPLES + 1):
         with np.errstate(over="ignore"):  # beside a denormal number others are beyond the last
             times = np.rint(sizes * (first / sizes.min()))
         if times.max() > LAST_MULTIPLE:
             return None
+        steps = sizes / times
+        if steps.max() > steps.min() * (1 + tolerance):
+            continue
         # Rounding hides the step; the one that its multiples are rounded from is next to these.
-        for step in np.unique((sizes / times / 2).astype(np.float32)).tolist():
-            found = _exact(codebook, values, step)
+        for step in np.unique((steps / 2).astype(np.float32)).tolist():
+            found = _exact(codebook, values, step, spread)
             if found is not None:
                 return found
     return None
 
 
 def _exact(
-    codebook: AnyArray, values: AnyArray, half_step: float
+    codebook: AnyArray, values: AnyArray, half_step: float, spread: int
 ) -> tuple[float, Multiples] | None:
     if half_step == 0:
         return None
@@ -66,9 +74,9 @@ def _exact(
     multiples = times.astype(np.int32)
     again = trellis.values_at(multiples, half_step, codebook.dtype)
     same = np.array_equal(patterns(again), patterns(codebook))
-    return (half_step, multiples) if same and _are_dense(multiples) else None
+    return (half_step, multiples) if same and _are_dense(multiples, spread) else None
 
 
-def _are_dense(multiples: Multiples) -> bool:
+def _are_dense(multiples: Multiples, spread: int) -> bool:
     lowest, highest = min(int(multiples.min()), 0), max(int(multiples.max()), 0)
-    return (highest - lowest) // 2 <= SPREAD * multiples.size
+    return (highest - lowest) // 2 <= spread * multiples.size

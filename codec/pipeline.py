@@ -8,11 +8,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import coders, grid, kernels, plane_methods, share, stepped, trellis
+from dcz.codec import (
+    coders,
+    grid,
+    kernels,
+    mixed,
+    mixed_group,
+    multiples,
+    plane_methods,
+    share,
+    stepped,
+    trellis,
+)
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.compensate import compensate
 from dcz.codec.errors import RecipeError, located
-from dcz.codec.frame import AnyArray, Frame, SharedTensor, is_floating
+from dcz.codec.frame import (
+    MAX_GROUP,
+    MAX_MIXED_GROUP,
+    AnyArray,
+    Frame,
+    SharedTensor,
+    is_floating,
+)
 from dcz.codec.grid import GridTensor
 from dcz.codec.histogram import POSITIONS
 from dcz.codec.huffman import MAX_ALPHABET
@@ -25,6 +43,8 @@ from dcz.codec.stepped import SteppedTensor
 FEW_VALUES = 4096
 SMALL = 4096
 FRAME_COST = 9
+# Bytes of code that mixed contexts would rather share with other tensors.
+SHORT_CODE = 4096
 HEAVY_CODEBOOK = 128
 
 GREATEST_STEP = float(np.finfo(np.float32).max)
@@ -46,6 +66,11 @@ class EncodedTensor:
         Whether decoding gives the original bit for bit.
     squared_error, energy : float
         Sums of (w - w')**2 and of w**2; 0 for tensors that hold NaN or infinity.
+    few : SharedTensor or None
+        What is decoded, as a frame of mixed contexts of several tensors may hold it; None where
+        none should.
+    shape : tuple of int
+        Of the tensor; known where `few` is.
     output_error : float
         Predicted relative error of the network's output, where calibration tells.
     shift : float64[rows] or None
@@ -58,6 +83,8 @@ class EncodedTensor:
     exact: bool
     squared_error: float
     energy: float
+    few: SharedTensor | None = None
+    shape: tuple[int, ...] = ()
     output_error: float = 0.0
     shift: Floats | None = None
 
@@ -70,6 +97,26 @@ class EncodedTensor:
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
     """Prune, share and code one tensor."""
+    encoded = _encode_alone(tensor, plan)
+    if plan.coder != "mixed" or not is_floating(tensor.dtype):
+        return encoded
+    return replace(encoded, few=_few_coded_weights(encoded), shape=tensor.shape)
+
+
+def _few_coded_weights(tensor: EncodedTensor) -> SharedTensor | None:
+    """The tensor under a codebook, if its code is so short that learning is much of it."""
+    size = len(tensor.frame.payload) if tensor.frame is not None else 0
+    if size > SHORT_CODE or not 0 < tensor.array.size <= MAX_MIXED_GROUP:
+        return None
+    shared = tensor.shared or share.already_shared(tensor.array, ALREADY_SHARED)
+    if shared is not None:
+        return shared if mixed.codable(shared) else None
+    values = share.by_values(tensor.array, ALREADY_SHARED)
+    stepped = values is not None and multiples.find(values.codebook, mixed_group.SPREAD)
+    return values if stepped else None
+
+
+def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
     with located(tensor=tensor.name):
         array = tensor.read().reshape(-1)
         if not is_floating(array.dtype):
@@ -292,20 +339,64 @@ def _smaller_lossless(array: AnyArray, few: SharedTensor, shared: Frame) -> Fram
     return frame if len(frame.payload) < size else None
 
 
-def merge(tensors: Sequence[EncodedTensor]) -> list[tuple[Frame, Sequence[EncodedTensor]]]:
-    """Code small tensors of one `group_key` together, or apart if that is smaller."""
-    shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
-    if not shared:
-        return [(coders.encode_lossless([tensor.array for tensor in tensors]), tensors)]
-    frame = coders.encode_shared(shared)
-    alone = [(tensor.frame, [tensor]) for tensor in tensors if tensor.frame is not None]
-    apart = sum(len(single.payload) + FRAME_COST for single, _ in alone)
-    return [(frame, tensors)] if len(frame.payload) + FRAME_COST < apart else list(alone)
+Key = tuple[object, ...]
+# A frame, and the places of its tensors among those that were merged.
+Merged = tuple[Frame, list[int]]
 
 
-def group_key(tensor: EncodedTensor) -> tuple[object, ...] | None:
+def group_key(tensor: EncodedTensor) -> Key | None:
     """What small tensors must have in common to share a frame; None for larger ones."""
+    if tensor.few is not None:
+        return tensor.array.dtype, "mixed", mixed_group.states_of(tensor.few)
+    return _table_key(tensor)
+
+
+def _table_key(tensor: EncodedTensor) -> Key | None:
+    """The same where static codes or byte planes hold them."""
     if tensor.array.size > SMALL:
         return None
     zero = tensor.shared.has_zero if tensor.shared is not None else None
     return tensor.array.dtype, zero
+
+
+def group_limit(tensor: EncodedTensor) -> int:
+    """Elements that a frame may hold of tensors with the key of this one."""
+    return MAX_GROUP if tensor.few is None else MAX_MIXED_GROUP
+
+
+def merge(tensors: Sequence[EncodedTensor]) -> list[Merged]:
+    """Code tensors of one `group_key` together, or apart if that is smaller."""
+    few = [tensor.few for tensor in tensors if tensor.few is not None]
+    if not few:
+        return _merge_by_tables(tensors, list(range(len(tensors))))
+    frame = mixed_group.encode(few, [tensor.shape for tensor in tensors])
+    together = [(frame, list(range(len(tensors))))]
+    return min(together, _without_mixing(tensors), key=_cost)
+
+
+def _without_mixing(tensors: Sequence[EncodedTensor]) -> list[Merged]:
+    """The larger tensors alone, and the smaller ones by tables."""
+    by_key: dict[Key | None, list[int]] = {}
+    for place, tensor in enumerate(tensors):
+        by_key.setdefault(_table_key(tensor), []).append(place)
+    large = by_key.pop(None, [])
+    merged = [(frame, [place]) for place in large if (frame := tensors[place].frame) is not None]
+    for places in by_key.values():
+        merged += _merge_by_tables([tensors[place] for place in places], places)
+    return merged
+
+
+def _merge_by_tables(tensors: Sequence[EncodedTensor], places: list[int]) -> list[Merged]:
+    shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
+    if not shared:
+        return [(coders.encode_lossless([tensor.array for tensor in tensors]), places)]
+    together = [(coders.encode_shared(shared), places)]
+    pairs = zip(tensors, places, strict=True)
+    alone = [(tensor.frame, [place]) for tensor, place in pairs if tensor.frame is not None]
+    return together if _cost(together) < _cost(alone) else alone
+
+
+def _cost(merged: Sequence[Merged]) -> int:
+    """Bytes of frames, and of what differs in the index."""
+    digests = sum(coders.CODERS[frame.coder].digest_bytes * len(own) for frame, own in merged)
+    return digests + sum(len(frame.payload) + FRAME_COST for frame, _ in merged)

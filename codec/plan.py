@@ -193,15 +193,16 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
     named = [rule.quantizer for rule in recipe.rules_for(tensor.name) if rule.quantizer]
     shared_by_name = bool(named) and named[-1] != "lossless"
     floating = is_floating(tensor.dtype) and tensor.dtype.itemsize > 1
+    coder = recipe.coder_for(settings)
     if settings.quantizer == "lossless" or not floating:
         if shared_by_name:
             raise RecipeError(f"{tensor.dtype} tensors cannot be shared", tensor=tensor.name)
-        return EXACT
+        return replace(EXACT, coder=coder)
     if len(tensor.shape) < 2 and not shared_by_name:
-        return EXACT
+        return replace(EXACT, coder=coder)
     return TensorPlan(
         quantizer=settings.quantizer or DEFAULT_QUANTIZER,
-        coder=recipe.coder_for(settings),
+        coder=coder,
         cutoff=settings.threshold or 0.0,
         levels=settings.level_count,
         initialisation=settings.initialisation or "best",

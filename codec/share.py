@@ -206,10 +206,15 @@ def already_shared(array: AnyArray, limit: int) -> SharedTensor | None:
     Exact for every dtype of 1, 2, 4 or 8 bytes. None too where the values are few only because
     the tensor is small: fewer than two weights to a value.
     """
+    return by_values(array, min(limit, array.size // 2))
+
+
+def by_values(array: AnyArray, limit: int) -> SharedTensor | None:
+    """The same, however few weights there are to a value."""
     if array.dtype.itemsize not in (1, 2, 4, 8) or array.size == 0:
         return None
     flat = patterns(array.reshape(-1))
-    values = kernels.distinct(flat, min(limit, array.size // 2))
+    values = kernels.distinct(flat, limit)
     if values is None:
         return None
     indices = kernels.lookup(flat, values)

@@ -204,7 +204,7 @@ class Archive(Mapping[str, AnyArray]):
             with located(file=self.path, tensor=entry.info.name):
                 for part in running:
                     part.result()
-                _compare_chunks(digests, entry)
+                self._compare_chunks(digests, entry)
 
         return wait
 
@@ -221,11 +221,11 @@ class Archive(Mapping[str, AnyArray]):
             if len(self._stored[entry.frame]) > 1:
                 flat[:] = self._from_group(entry)
                 if self._check_digests:
-                    _compare(tensor_digest(flat), entry)
+                    self._compare(tensor_digest(flat), entry)
                 return
             digests = empty_digests(out.nbytes) if self._check_digests else None
             self._open(entry).decode(0, flat.size, flat, digests)
-            _compare_chunks(digests, entry)
+            self._compare_chunks(digests, entry)
 
     def verify(self, name: str) -> None:
         """Decode a tensor, check its frame's checksum and its own digest, and keep nothing.
@@ -240,12 +240,22 @@ class Archive(Mapping[str, AnyArray]):
         entry = self._entries[name]
         with located(file=self.path, tensor=name):
             if len(self._stored[entry.frame]) > 1:
-                _compare(tensor_digest(self._from_group(entry)), entry)
+                self._compare(tensor_digest(self._from_group(entry)), entry)
                 return
             digests = empty_digests(entry.info.nbytes)
             place = partial(self._scratch.part, entry.info.dtype)
             self._run(list(self._tasks(entry, place, digests)))
-            _compare_chunks(digests, entry)
+            self._compare_chunks(digests, entry)
+
+    def _compare_chunks(self, digests: Digests | None, entry: TensorEntry) -> None:
+        """Raise ChecksumError unless the chunks' digests, if there are any, are the tensor's."""
+        if digests is not None:
+            self._compare(combine(digests.tolist()), entry)
+
+    def _compare(self, digest: int, entry: TensorEntry) -> None:
+        kept = self._container.index.frames[entry.frame].digest_bytes
+        if digest % (1 << 8 * kept) != entry.digest:
+            raise ChecksumError("digest of the decoded tensor does not match")
 
     def _open(self, entry: TensorEntry) -> FrameDecoder:
         return self._container.open_frame(entry.frame)
@@ -430,17 +440,6 @@ def _decode_part(
 ) -> None:
     """Decode a part of a frame; the place is asked for in the thread that fills it."""
     decoder.decode(start, stop, place(start, stop), digests)
-
-
-def _compare_chunks(digests: Digests | None, entry: TensorEntry) -> None:
-    """Raise ChecksumError unless the chunks' digests, if there are any, are the tensor's."""
-    if digests is not None:
-        _compare(combine(digests.tolist()), entry)
-
-
-def _compare(digest: int, entry: TensorEntry) -> None:
-    if digest != entry.digest:
-        raise ChecksumError("digest of the decoded tensor does not match")
 
 
 def _check_fits(out: AnyArray, info: TensorInfo) -> None:

@@ -20,7 +20,7 @@ from dcz.codec.errors import (
     TruncatedError,
     VersionError,
 )
-from dcz.codec.frame import MAX_GROUP, Frame, FrameDecoder, Member, numel
+from dcz.codec.frame import Frame, FrameDecoder, Member, numel
 from dcz.formats.digest import checksum
 from dcz.formats.index import FrameEntry, Index, decode_index, encode_index
 from dcz.formats.limits import Budget, DecodeLimits
@@ -108,10 +108,11 @@ class Container:
         self._members: list[list[Member]] = [[] for _ in self.index.frames]
         for tensor in self.index.tensors.values():
             if tensor.alias_of is None:
-                member = Member(np.dtype(tensor.info.dtype), tensor.info.numel)
+                member = Member(np.dtype(tensor.info.dtype), tensor.info.numel, tensor.info.shape)
                 self._members[tensor.frame].append(member)
         for number, members in enumerate(self._members):
-            if len(members) > 1 and numel(members) > MAX_GROUP:
+            limit = CODERS[self.index.frames[number].coder].group_limit
+            if len(members) > 1 and numel(members) > limit:
                 raise CorruptError(f"frame {number}: too large for a frame of several tensors")
 
     def members(self, frame: int) -> Sequence[Member]:
@@ -133,9 +134,10 @@ class Container:
     def sizes(self) -> Sizes:
         """Where the bytes outside the frames are."""
         index = self.index
-        stored = sum(tensor.alias_of is None for tensor in index.tensors.values())
+        stored = [tensor for tensor in index.tensors.values() if tensor.alias_of is None]
+        digests = sum(index.frames[t.frame].digest_bytes for t in stored)
         metadata = index.metadata_bytes
-        checksums = 4 * len(index.frames) + 8 * stored
+        checksums = 4 * len(index.frames) + digests
         return Sizes(
             header=len(HEADER) + TRAILER_BYTES - 4,
             index=self._index_bytes - metadata - checksums,

@@ -42,6 +42,11 @@ class FrameEntry:
     length: int
     checksum: int
 
+    @property
+    def digest_bytes(self) -> int:
+        """What the index keeps of the digest of each of its tensors, in bytes."""
+        return CODERS[self.coder].digest_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
@@ -54,7 +59,7 @@ class TensorEntry:
     frame : int
         The number of the frame that holds it.
     digest : int
-        Of the decoded elements, 64 bits.
+        Of the decoded elements, 64 bits; their lower half where the coder keeps no more.
     relative_error : float or None
         sum (w - w')**2 / sum w**2, as a float32; None if the tensor is exact.
     alias_of : str or None
@@ -108,7 +113,7 @@ def encode_index(index: Index) -> bytes:
     numbers = {name: number for number, name in enumerate(index.tensors)}
     for tensor in index.tensors.values():
         name = tensor.info.name.encode()
-        out += _encode_name(name, previous) + _encode_tensor(tensor, numbers)
+        out += _encode_name(name, previous) + _encode_tensor(tensor, numbers, index.frames)
         previous = name
     if index.relative_error is not None:
         out += _FLOAT64.pack(index.relative_error)
@@ -121,7 +126,9 @@ def _encode_name(name: bytes, previous: bytes) -> bytes:
     return encode_varint(common) + encode_varint(len(name) - common) + name[common:]
 
 
-def _encode_tensor(tensor: TensorEntry, numbers: Mapping[str, int]) -> bytes:
+def _encode_tensor(
+    tensor: TensorEntry, numbers: Mapping[str, int], frames: Sequence[FrameEntry]
+) -> bytes:
     if tensor.alias_of is not None:
         kind = TIED if tensor.tied else COPY
         return bytes([kind << 6]) + encode_varint(numbers[tensor.alias_of])
@@ -129,7 +136,8 @@ def _encode_tensor(tensor: TensorEntry, numbers: Mapping[str, int]) -> bytes:
     out = bytes([kind << 6 | by_numpy(tensor.info.dtype).code])
     out += encode_varint(len(tensor.info.shape))
     out += b"".join(encode_varint(size) for size in tensor.info.shape)
-    out += encode_varint(tensor.frame) + tensor.digest.to_bytes(8, "little")
+    digest = tensor.digest.to_bytes(8, "little")
+    out += encode_varint(tensor.frame) + digest[: frames[tensor.frame].digest_bytes]
     return out + (b"" if tensor.relative_error is None else _FLOAT32.pack(tensor.relative_error))
 
 
@@ -220,9 +228,9 @@ def _decode_tensor(
         raise LimitError(error.cause) from None
     info = TensorInfo(name, dtype.numpy, tuple(shape))
     frame = cursor.varint("frame number", high=len(index.frames) - 1)
-    digest = cursor.uint64("digest")
+    digest = cursor.take(index.frames[frame].digest_bytes, "digest")
     inexact = _error(cursor, _FLOAT32) if kind == APPROXIMATE else None
-    return TensorEntry(info, frame, digest, inexact)
+    return TensorEntry(info, frame, int.from_bytes(digest, "little"), inexact)
 
 
 def _decode_alias(

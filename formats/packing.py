@@ -18,7 +18,7 @@ from dcz.codec import pipeline
 from dcz.codec.aims import Outcome, search
 from dcz.codec.correct import Correction
 from dcz.codec.errors import DczError, RecipeError, located
-from dcz.codec.frame import MAX_GROUP, AnyArray, Description, Frame, is_floating
+from dcz.codec.frame import AnyArray, Description, Frame, is_floating
 from dcz.codec.metric import Floats
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import Planner, TensorPlan
@@ -311,7 +311,7 @@ class _Packer:
             return
         group = self.groups.setdefault(key, [])
         size = self.group_sizes.get(key, 0) + result.tensor.array.size
-        if size > MAX_GROUP:
+        if size > pipeline.group_limit(result.tensor):
             self._write_group(writer, group)
             group.clear()
             size = result.tensor.array.size
@@ -321,11 +321,10 @@ class _Packer:
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
         # Members stand in the order of their entries.
         ordered = sorted(group, key=lambda result: self._places[result.source.name])
-        results = iter(ordered)
-        for frame, tensors in pipeline.merge([result.tensor for result in ordered]):
+        for frame, places in pipeline.merge([result.tensor for result in ordered]):
             number = self._write(writer, frame)
-            for _ in tensors:
-                self._enter(next(results), number)
+            for place in places:
+                self._enter(ordered[place], number)
 
     def _write(self, writer: ContainerWriter, frame: Frame) -> int:
         self.descriptions.append(frame.description)

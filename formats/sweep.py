@@ -88,7 +88,7 @@ class Sweep:
 
 def sweep(
     source: Path | Checkpoint,
-    presets: Sequence[str] = tuple(PRESETS),
+    presets: Sequence[str] | None = None,
     errors: Sequence[float] = ERRORS,
     *,
     jobs: int | None = None,
@@ -99,8 +99,8 @@ def sweep(
     Parameters
     ----------
     source : path or Checkpoint
-    presets : sequence of str
-        Of `recipe.PRESETS`.
+    presets : sequence of str, optional
+        Of `recipe.PRESETS`; all of them by default.
     errors : sequence of float
         Relative squared errors to aim at.
     jobs, progress
@@ -115,7 +115,7 @@ def sweep(
     with opened as checkpoint, tempfile.TemporaryDirectory(prefix="dcz-") as folder:
         points = []
         source_bytes = 0
-        for preset in presets:
+        for preset in PRESETS if presets is None else presets:
             for error in sorted(errors):
                 recipe = Recipe(preset=preset, max_error=error)
                 dest = os.path.join(folder, "point.dcz")

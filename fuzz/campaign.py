@@ -22,12 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rows_corruption
 import rows_determinism
 import rows_faults
+import rows_flips
+import rows_forged
 import rows_kernels
 import rows_large
+import rows_memory
 import rows_sharing
+import rows_structure
 import rows_values
 import sanitized
 from corpus import ROOT
@@ -83,7 +86,7 @@ def _under_sanitizers(folder: Path, cases: int) -> Tally:
 def child() -> None:
     """What runs in the process of `_under_sanitizers`."""
     folder, cases = sys.argv[-2:]
-    tally = rows_corruption.forged_files(Path(folder), int(cases))
+    tally = rows_forged.forged_files(Path(folder), int(cases))
     print(json.dumps(vars(tally)))
 
 
@@ -91,21 +94,21 @@ ROWS = {
     "golden": Row(
         "every single-bit flip of the golden files of up to 4 KB",
         "no wrong tensor, no crash, no hang",
-        rows_corruption.flips_of_golden_files,
+        rows_flips.flips_of_golden_files,
         1500,
         0,
     ),
     "flips": Row(
         "random single-bit flips of larger files",
         "no wrong tensor, no crash, no hang",
-        rows_corruption.flips_of_larger_files,
+        rows_flips.flips_of_larger_files,
         1500,
         1_000_000,
     ),
     "forged": Row(
         "mutations with all checksums made right again",
         "a typed error, or exactly the declared size",
-        rows_corruption.forged_files,
+        rows_forged.forged_files,
         4000,
         1_000_000,
     ),
@@ -133,28 +136,28 @@ ROWS = {
     "cut": Row(
         "every prefix of the golden files, prefixes of larger ones, 1 to 64 bytes appended",
         "a typed error",
-        rows_corruption.cut_and_added,
+        rows_structure.cut_and_added,
         1000,
         1,
     ),
     "sections": Row(
         "sections swapped, doubled, dropped, overlapped",
         "a typed error",
-        rows_corruption.sections,
+        rows_structure.sections,
         500,
         20_000,
     ),
     "integers": Row(
         "each integer at its extremes, checksums made right again",
         "a typed error, or what an independent decoder reads too",
-        rows_corruption.extreme_integers,
+        rows_structure.extreme_integers,
         1000,
         0,
     ),
     "memory": Row(
         "hostile files under RLIMIT_AS",
         "at most file + declared output + 64 MiB",
-        rows_corruption.memory,
+        rows_memory.memory,
         20,
         1000,
     ),
@@ -211,7 +214,7 @@ def main() -> int:
         return 0
     if options.case:
         row, _, number = options.case.partition(":")
-        print(rows_corruption.again(row, int(number), Path(tempfile.mkdtemp())))
+        print(rows_forged.again(row, int(number), Path(tempfile.mkdtemp())))
         return 0
     names = options.only.split(",") if options.only else list(ROWS)
     broken = 0

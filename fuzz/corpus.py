@@ -69,3 +69,16 @@ def content(path: Path) -> Content:
     """All tensors of a file. Raises DczError."""
     arrays = dcz.load_file(path, jobs=1, limits=LIMITS)
     return {name: (a.dtype.name, a.shape, a.tobytes()) for name, a in arrays.items()}
+
+
+@cache
+def parsed(folder: Path) -> list[Any]:
+    """The golden files, then some larger ones, taken apart by the tests' reader."""
+    large = [data for name, data in larger(folder).items() if name in ("paper", "balanced", "max")]
+    return [format_page.parse(data) for data in [*golden().values(), *large]]
+
+
+def write_and_load(path: Path, data: bytes) -> Content:
+    """All tensors of a file that is written first. Raises DczError."""
+    path.write_bytes(data)
+    return content(path)

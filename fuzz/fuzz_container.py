@@ -16,7 +16,7 @@ import atheris  # type: ignore[import-untyped]
 with atheris.instrument_imports(include=["dcz"]):
     from corpus import format_page
     from mutations import forge
-    from rows_corruption import declared_or_refused
+    from rows_forged import declared_or_refused
 
 
 def mutator(data: bytes, max_size: int, seed: int) -> bytes:

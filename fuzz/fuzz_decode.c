@@ -206,25 +206,30 @@ static void planes(input *in)
     free(data);
 }
 
+/* One chunk of a tensor, or the same several times as the members of a group. */
 static void mixed_chunk(input *in)
 {
     uint32_t width = 1 + take(in, 8), kernel = width * (1 + take(in, 8));
-    uint32_t row = kernel * (1 + take(in, 40));
-    dcz_chunk chunk = {.row = row, .kernel = kernel, .width = width};
+    uint32_t row = kernel * (1 + take(in, 40)), several = take(in, 4);
+    dcz_chunk chunk = {.row = row, .kernel = kernel, .width = width}, all[3];
     dcz_trellis trellis = {take(in, 64), take(in, 64)};
     dcz_mixed *model = exactly(sizeof *model);
     dcz_column *columns = exactly(row * sizeof *columns);
+    dcz_chunks chunks = {all, several ? several : 1, several > 0, NULL, columns};
     int16_t *history;
     int32_t *positions;
-    size_t size;
+    size_t size, numel;
     uint8_t *data;
-    chunk.start = take(in, 1 << 20);
+    chunk.start = several ? 0 : take(in, 1 << 20);
     chunk.numel = 1 + take(in, 1 << 11);
+    for (size_t i = 0; i < chunks.count; i++) all[i] = chunk;
+    numel = chunks.count * chunk.numel;
     history = exactly((chunk.numel + 2 * chunk.row + DCZ_MIXED_MARGIN) * sizeof *history);
-    positions = exactly(chunk.numel * sizeof *positions);
+    positions = exactly(numel * sizeof *positions);
     data = copied(in, SIZE_MAX, &size);
-    dcz_mixed_decode(model, &chunk, trellis, history, columns, data, size, positions);
-    for (size_t i = 0; i < chunk.numel; i++)
+    chunks.history = history;
+    dcz_mixed_decode(model, &chunks, trellis, data, size, positions);
+    for (size_t i = 0; i < numel; i++)
         if (positions[i] < -(1 << 19) || positions[i] > 1 << 19) abort();
     free(data);
     free(positions);

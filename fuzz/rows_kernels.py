@@ -42,13 +42,7 @@ def kernels(folder: Path, seconds: int) -> Tally:
     corpus.mkdir()
     for number, seed in enumerate(_seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    options = [
-        f"-max_total_time={seconds}",
-        f"-max_len={MOST_BYTES}",
-        "-timeout=20",
-        "-len_control=0",
-    ]
-    options += ["-print_final_stats=1", "-verbosity=0", f"-artifact_prefix={folder}/found-"]
+    options = [*_options(folder, seconds), "-timeout=20", "-verbosity=0"]
     return _run([program, *options, corpus, HERE / "cases" / "kernels"], folder)
 
 
@@ -59,17 +53,22 @@ def container(folder: Path, seconds: int) -> Tally:
         return _left_out("atheris is not installed")
     corpus = folder / "corpus"
     shutil.copytree(ROOT / "tests" / "golden", corpus, ignore=shutil.ignore_patterns("*.json"))
-    options = [
-        f"-max_total_time={seconds}",
-        f"-max_len={MOST_BYTES}",
-        "-timeout=30",
-        "-len_control=0",
-    ]
-    options += ["-print_final_stats=1", "-rss_limit_mb=4096", f"-artifact_prefix={folder}/found-"]
+    options = [*_options(folder, seconds), "-timeout=30", "-rss_limit_mb=4096"]
     sanitized.copy_package(folder, with_kernels=True)  # Atheris does not see editable installs
     command = [sys.executable, HERE / "fuzz_container.py", *options]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     return _run([*command, corpus, HERE / "cases" / "container"], folder, environment)
+
+
+def _options(folder: Path, seconds: int) -> list[str]:
+    """What libFuzzer is told by both rows."""
+    return [
+        f"-max_total_time={seconds}",
+        f"-max_len={MOST_BYTES}",
+        "-len_control=0",
+        "-print_final_stats=1",
+        f"-artifact_prefix={folder}/found-",
+    ]
 
 
 def _left_out(why: str) -> Tally:

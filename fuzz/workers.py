@@ -16,7 +16,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import dcz
 
 HANG_SECONDS = 30
 MOST_FAILURES = 20
@@ -154,3 +157,10 @@ def _work(case: Case, numbers: range, current: mmap.mmap, writing: int) -> None:
             break
     with os.fdopen(writing, "w") as pipe:
         json.dump(vars(tally), pipe)
+
+
+def kind_of(error: dcz.DczError, path: Path) -> str:
+    """The outcome that an error is. Raises Failure for one that does not say what and where."""
+    if error.file != str(path) or not error.cause:
+        raise Failure(f"an error without file or cause: {error!r}")
+    return type(error).__name__

@@ -63,39 +63,35 @@ class Settings:
     mean_level: float
 
 
-SETTINGS = {
-    "lenet5": Settings(
-        widths=(12, 24, 40),
-        batch=128,
-        segments=(
-            Segment(16, 4e-3, 4.0, 0.5),
-            Segment(10, 3e-3, 2.0, 0.3, 6000),
-            Segment(10, 3e-3, 2.0, 0.2, 3200),
-            Segment(12, 3e-3, 2.0, 0.2, 1850),
-        ),
-        freezing=Segment(12, 1.5e-3, 2.0, 0.2),
-        mean_level=2.0,
+LENET5 = Settings(
+    widths=(12, 24, 40),
+    batch=128,
+    segments=(
+        Segment(10, 4e-3, 4.0, 0.5),
+        Segment(8, 3e-3, 2.0, 0.3, 6000),
+        Segment(8, 3e-3, 2.0, 0.2, 3200),
+        Segment(10, 3e-3, 2.0, 0.2, 1850),
     ),
-    "lenet-300-100": Settings(
-        widths=(100, 40),
-        batch=128,
-        segments=(
-            Segment(24, 4e-3, 3.0, 0.5),
-            Segment(16, 3e-3, 2.0, 0.3, 12000),
-            Segment(16, 3e-3, 2.0, 0.2, 5000),
-            Segment(18, 3e-3, 2.0, 0.2, 2500),
-        ),
-        freezing=Segment(18, 1.5e-3, 2.0, 0.2),
-        mean_level=3.0,
+    freezing=Segment(12, 1.5e-3, 2.0, 0.2),
+    mean_level=2.0,
+)
+LENET300100 = Settings(
+    widths=(100, 40),
+    batch=128,
+    segments=(
+        Segment(24, 4e-3, 3.0, 0.5),
+        Segment(16, 3e-3, 2.0, 0.3, 12000),
+        Segment(16, 3e-3, 2.0, 0.2, 5000),
+        Segment(18, 3e-3, 2.0, 0.2, 2500),
     ),
-}
+    freezing=Segment(18, 1.5e-3, 2.0, 0.2),
+    mean_level=3.0,
+)
+SETTINGS = {"lenet5": LENET5, "lenet-300-100": LENET300100}
 
 
-def compress(name: str, network: nn.Module, seed: int, train: Digits, check: Digits) -> nn.Module:
-    """Return a network of the full widths, most of it zero, its weights on grids.
-
-    The dense `network` is what the result is compared with; training begins with a narrower one.
-    """
+def compress(name: str, seed: int, train: Digits, check: Digits) -> nn.Module:
+    """Return a network of the full widths, most of it zero, its weights on grids."""
     settings = SETTINGS[name]
     lessons = teachers.lessons(train, check)
     torch.manual_seed(seed)

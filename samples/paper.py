@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from loops import Digits, augmented, batches, error_rate, progress, train_epoch
@@ -61,11 +60,6 @@ def compress(name: str, network: nn.Module, seed: int, train: Digits, check: Dig
     _prune(name, network, settings, order, train, check)
     _share(name, network, settings, order, train, check)
     return network
-
-
-def pack(network: nn.Module, path: Path, notes: dict[str, str] | None = None) -> dcz.Report:
-    """Write the network; packing notices the shared values by itself and loses nothing."""
-    return dcz.save_state_dict(dcz.training.plain_state_dict(network), path, notes=notes)
 
 
 def _prune(

@@ -8,20 +8,36 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PLACE = Path(__file__).with_name("results.json")
 DENSE_BYTES = {"lenet-300-100": 1_066_440, "lenet5": 1_724_320}
 NAMES = {"lenet-300-100": "LeNet-300-100", "lenet5": "LeNet-5"}
-# Network, method, ratio, test error in percent, as the papers state them: Han, Mao and Dally 2016;
-# Louizos, Ullrich and Welling 2017; Havasi, Peharz and Hernandez-Lobato 2019.
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A result as its paper states it: ratios after each stage, test errors in percent."""
+
+    network: str
+    method: str
+    ratio: int
+    error: float
+    pruned: int | None = None
+    shared: int | None = None
+    dense_error: float | None = None
+
+
+# Han, Mao and Dally 2016, tables 1 to 3; Louizos, Ullrich and Welling 2017; Havasi, Peharz and
+# Hernandez-Lobato 2019.
 PUBLISHED = (
-    ("lenet-300-100", "Deep Compression", 40, 1.58),
-    ("lenet5", "Deep Compression", 39, 0.74),
-    ("lenet5", "Bayesian Compression", 771, 1.0),
-    ("lenet5", "MIRACLE", 555, 0.69),
-    ("lenet5", "MIRACLE, smaller", 1110, 0.96),
+    Published("lenet-300-100", "Deep Compression", 40, 1.58, 12, 32, 1.64),
+    Published("lenet5", "Deep Compression", 39, 0.74, 12, 33, 0.80),
+    Published("lenet5", "Bayesian Compression", 771, 1.0),
+    Published("lenet5", "MIRACLE", 555, 0.69),
+    Published("lenet5", "MIRACLE, smaller", 1110, 0.96),
 )
 # Share of the weights kept, bits of an index and of a gap after Huffman coding: Deep Compression,
 # tables 2 and 3.
@@ -57,31 +73,48 @@ def record(row: Row) -> None:
 
 
 def summary(rows: list[Row]) -> str:
-    """Return the table of networks as Markdown."""
+    """Return the table of networks as Markdown, published results above ours."""
     lines = [
-        "| network | method | bytes | ratio | test error | dense |",
-        "|---|---|---|---|---|---|",
+        "| network | method | pruned | shared | coded | file | test error | dense |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for network, name in NAMES.items():
-        for method, ratio, error in (row[1:] for row in PUBLISHED if row[0] == network):
-            size = f"about {DENSE_BYTES[network] / ratio:,.0f}"
-            lines.append(f"| {name} | {method} | {size} | {ratio}x | {error:.2f}% | |")
-        for row in rows:
-            if row["network"] == network:
-                lines.append(
-                    f"| {name} | **dcz, `{row['recipe']}`** | {row['bytes']:,} | "
-                    f"**{DENSE_BYTES[network] / row['bytes']:.0f}x** | {row['test_error']:.2%} | "
-                    f"{row['dense_test_error']:.2%} |"
-                )
+        theirs = (_published_cells(found) for found in PUBLISHED if found.network == network)
+        ours = (_cells(row) for row in rows if row["network"] == network)
+        lines += [f"| {name} | {' | '.join(cells)} |" for cells in (*theirs, *ours)]
     return "\n".join(lines)
 
 
-def stages(rows: list[Row]) -> str:
-    """Return the table of stages as Markdown."""
-    lines = ["| network | recipe | pruned | shared | coded | file |", "|---|---|---|---|---|---|"]
+def _published_cells(found: Published) -> list[str]:
+    size = round(DENSE_BYTES[found.network] / found.ratio, -2)
+    stages = [""] * 3
+    if found.pruned:
+        stages = [f"{ratio}x" for ratio in (found.pruned, found.shared, found.ratio)]
+    dense = f"{found.dense_error:.2f}%" if found.dense_error else ""
+    return [
+        found.method,
+        *stages,
+        f"about {size:,.0f} bytes, {found.ratio}x",
+        f"{found.error:.2f}%",
+        dense,
+    ]
+
+
+def _cells(row: Row) -> list[str]:
+    ratios = [DENSE_BYTES[row["network"]] / size for size in (*row["stages"][:3], row["bytes"])]
+    # Only the paper's coder has its stages: another codes values and positions at once.
+    stages = [f"{ratio:.0f}x" for ratio in ratios[:3]] if row["recipe"] == "paper" else [""] * 3
+    file = f"{row['bytes']:,} bytes, **{ratios[3]:.1f}x**"
+    dense = f"{row['dense_test_error']:.2%}" if "dense_test_error" in row else ""
+    return [f"dcz, `{row['recipe']}`", *stages, file, f"{row['test_error']:.2%}", dense]
+
+
+def commands(rows: list[Row]) -> str:
+    """Return the table of what made the rows as Markdown."""
+    lines = ["| command | validation error | processor time |", "|---|---|---|"]
     for row in rows:
-        cells = [f"{size:,} ({DENSE_BYTES[row['network']] / size:.0f}x)" for size in row["stages"]]
-        lines.append(f"| {NAMES[row['network']]} | `{row['recipe']}` | {' | '.join(cells)} |")
+        minutes = row["seconds"] / 60
+        lines.append(f"| `{row['command']}` | {row['validation_error']:.2%} | {minutes:.0f} min |")
     return "\n".join(lines)
 
 
@@ -112,26 +145,19 @@ def plot(rows: list[Row], path: Path) -> None:
 
     figure, panels = pyplot.subplots(1, len(NAMES), figsize=(10, 4))
     for panel, (network, name) in zip(panels, NAMES.items(), strict=True):
-        for method, ratio, error in (row[1:] for row in PUBLISHED if row[0] == network):
-            size = DENSE_BYTES[network] / ratio
-            panel.plot(size, error, "s", color="grey")
-            panel.annotate(
-                method, (size, error), fontsize=8, xytext=(4, 4), textcoords="offset points"
-            )
+        for found in (found for found in PUBLISHED if found.network == network):
+            _mark(panel, DENSE_BYTES[network] / found.ratio, found.error, found.method, "grey")
         for row in (row for row in rows if row["network"] == network):
-            error = 100 * row["test_error"]
-            panel.plot(row["bytes"], error, "o", color="tab:blue")
             label = f"dcz {row['recipe']}"
-            panel.annotate(
-                label,
-                (row["bytes"], error),
-                fontsize=8,
-                xytext=(4, -10),
-                textcoords="offset points",
-            )
+            _mark(panel, row["bytes"], 100 * row["test_error"], label, "tab:blue")
         panel.set(xscale="log", title=name, xlabel="bytes of the file", ylabel="test error, %")
     figure.tight_layout()
     figure.savefig(path)
+
+
+def _mark(panel: Any, size: float, error: float, text: str, color: str) -> None:
+    panel.plot(size, error, "o", color=color)
+    panel.annotate(text, (size, error), (4, 4), textcoords="offset points", fontsize=8, color=color)
 
 
 def main() -> None:
@@ -143,7 +169,7 @@ def main() -> None:
     if options.plot is not None:
         plot(rows, options.plot)
         return
-    print(summary(rows), stages(rows), layers(rows), sep="\n\n")
+    print(summary(rows), layers(rows), commands(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

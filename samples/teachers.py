@@ -1,6 +1,6 @@
 """Two convolutional teachers with batch norms, and what they say of every image, stored once.
 
-Their logits stand beside the images as they are and beside twelve augmented copies of them, in the
+Their logits stand beside the images as they are and beside some augmented copies of them, in the
 folder that `mnist.cache_folder` names; later runs read them.
 """
 
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SEEDS = (1, 2)
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 7, 128, 0.15, 5e-4, 0.05
-COPIES = 12
+EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 5, 128, 0.15, 5e-4, 0.05
+WIDTHS = (16, 32, 64)
+COPIES = 4
 STUDENT_AUGMENTATION = 0.8
 
 
@@ -56,20 +57,21 @@ class Lessons:
 
 
 class Teacher(nn.Module):
-    """Four convolutions with batch norms, and a linear layer: 0.4% validation error alone."""
+    """Four convolutions with batch norms, and a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
+        few, some, many = WIDTHS
         self.layers = nn.Sequential(
-            *_block(1, 24, 5, 0),
+            *_block(1, few, 5, 0),
             nn.MaxPool2d(2),
-            *_block(24, 48, 3, 1),
+            *_block(few, some, 3, 1),
             nn.MaxPool2d(2),
-            *_block(48, 96, 3, 1),
-            *_block(96, 96, 3, 0),
+            *_block(some, many, 3, 1),
+            *_block(many, many, 3, 0),
             nn.Flatten(),
             nn.Dropout(0.3),
-            nn.Linear(96 * 16, 10),
+            nn.Linear(many * 16, 10),
         )
 
     def forward(self, pixels: Tensor) -> Tensor:

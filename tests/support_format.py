@@ -18,7 +18,7 @@ MAGIC = b"\x89DCZ\r\n\x1a"
 END = b"ZCD\x1a"
 EXACT, APPROXIMATE, TIED, COPY = range(4)
 STORED, LOSSLESS, DENSE, SPARSE, CLASSES = range(5)
-MIXED = 6
+MIXED, MIXED_GROUP = 6, 7
 NAMES = {
     1: "float32",
     2: "float16",
@@ -169,9 +169,18 @@ def build_index(file: File) -> bytes:
             out += varint(tensor.alias)
         else:
             out += varint(len(tensor.shape)) + b"".join(map(varint, tensor.shape))
-            out += varint(tensor.frame) + struct.pack("<Q", tensor.digest) + tensor.error
+            out += varint(tensor.frame) + _digest_bytes(tensor, file) + tensor.error
         previous = tensor.name
     return bytes(out) + file.error + file.metadata
+
+
+def _digest_bytes(tensor: Tensor, file: File) -> bytes:
+    return struct.pack("<Q", tensor.digest)[: _digest_size(tensor, file)]
+
+
+def _digest_size(tensor: Tensor, file: File) -> int:
+    known = tensor.frame < len(file.frames)
+    return 4 if known and file.frames[tensor.frame].coder == MIXED_GROUP else 8
 
 
 def seal(body: bytes, index: bytes, *, version: int = 1, length: int | None = None) -> bytes:
@@ -225,7 +234,7 @@ def parse_index(index: bytes, body: bytes) -> File:
     declared = [(cursor.u8(), cursor.varint(), cursor.uint(4)) for _ in range(cursor.varint())]
     at = 0
     for coder, length, sealed in declared:
-        need(coder <= CLASSES or coder == MIXED, "coder of a newer release")
+        need(coder <= CLASSES or coder in (MIXED, MIXED_GROUP), "coder of a newer release")
         need(length <= len(body) - at, "frame length")
         payload = body[at : at + length]
         need(checksum(payload) == sealed, "frame checksum")
@@ -247,7 +256,8 @@ def parse_index(index: bytes, body: bytes) -> File:
     for number in range(len(file.frames)):
         members = file.members(number)
         need(len({t.dtype for t in members}) == 1, "members of a frame")
-        need(len(members) == 1 or sum(t.numel for t in members) <= 65536, "large group")
+        most = 2**19 if file.frames[number].coder == MIXED_GROUP else 65536
+        need(len(members) == 1 or sum(t.numel for t in members) <= most, "large group")
     return file
 
 
@@ -269,7 +279,7 @@ def _parse_tensor(cursor: Reader, previous: bytes, file: File) -> Tensor:
     tensor.shape = [cursor.varint() for _ in range(cursor.varint(high=64))]
     need(tensor.numel * SIZES[tensor.dtype] < 2**63, "size")
     tensor.frame = cursor.varint(high=len(file.frames) - 1)
-    tensor.digest = cursor.uint(8)
+    tensor.digest = cursor.uint(_digest_size(tensor, file))
     if tensor.kind == APPROXIMATE:
         tensor.error = _error(cursor.take(4), "<f")
     return tensor
@@ -326,7 +336,8 @@ def decode(data: bytes) -> dict[str, tuple[str, list[int], bytes]]:
             size = tensor.numel * SIZES[tensor.dtype]
             part = flat[tensor.frame][used[tensor.frame] : used[tensor.frame] + size]
             used[tensor.frame] += size
-            need(digest(part) == tensor.digest, "digest")
+            size = _digest_size(tensor, file)
+            need(digest(part) % 256**size == tensor.digest, "digest")
             found.append((NAMES[tensor.dtype], tensor.shape, part))
         out[tensor.name.decode()] = found[-1]
     return out
@@ -345,6 +356,7 @@ def decode_frame(frame: Frame, members: list[Tensor]) -> bytes:
         SPARSE: decode_sparse,
         CLASSES: decode_classes,
         MIXED: decode_mixed,
+        MIXED_GROUP: decode_mixed_group,
     }
     out = coders[frame.coder](cursor, members, SIZES[members[0].dtype])
     cursor.end()
@@ -583,41 +595,109 @@ def bitmap(cursor: Reader, size: int) -> list[int]:
     return [i for i in range(size) if word >> i & 1]
 
 
-def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
-    need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
-    dtype, total = members[0].dtype, members[0].numel
-    kind = cursor.u8()
+@dataclass
+class Points:
+    """What levels and positions mean; the kind is that of coder 6."""
+
+    kind: int
+    dtype: int
+    book: list[bytes] = field(default_factory=list)
+    zero: int = 0
+    half_step: float = 0.0
+
+    def element(self, level: int, position: int) -> bytes:
+        if self.kind:
+            return float_bytes(position * self.half_step, self.dtype)
+        need(0 <= self.zero + level < len(self.book), "index beyond the codebook")
+        return self.book[self.zero + level]
+
+
+def points_of(kind: int, cursor: Reader, dtype: int, short_step: bool = False) -> Points:
     need(kind <= 6, "reconstruction")
-    book, zero, half_step = [], 0, 0.0
+    points = Points(kind, dtype)
     if kind == 0:
-        book = [cursor.take(size) for _ in range(cursor.varint(high=65536))]
-        zero = cursor.varint(high=max(len(book), 1) - 1)
-    else:
-        need(dtype in (1, 2, 4), "a trellis of floats")  # the others of float need more than struct
-        half_step = struct.unpack("<f", cursor.take(4))[0]
-        need(0 < half_step < math.inf, "half step")
+        need(not short_step, "no step to be short")
+        points.book = [cursor.take(SIZES[dtype]) for _ in range(cursor.varint(high=65536))]
+        points.zero = cursor.varint(high=max(len(points.book), 1) - 1)
+        return points
+    need(dtype in (1, 2, 4), "a trellis of floats")  # the others of float need more than struct
+    raw = b"\0" + cursor.take(3) if short_step else cursor.take(4)
+    points.half_step = struct.unpack("<f", raw)[0]
+    need(0 < points.half_step < math.inf, "half step")
+    return points
+
+
+def geometry_of(cursor: Reader) -> tuple[int, int, int]:
     row = cursor.varint(1, 2**18)
     kernel = cursor.varint(1, row)
     width = cursor.varint(1, kernel)
     need(row % kernel == 0 and kernel % width == 0, "geometry")
+    return row, kernel, width
+
+
+def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
+    points = points_of(cursor.u8(), cursor, members[0].dtype)
+    geometry = geometry_of(cursor)
+    total = members[0].numel
     sizes = [cursor.varint() for _ in range(0, total, 2**22)]
     out = []
     for number, length in enumerate(sizes):
         first = number * 2**22
-        mixture = Mixture(cursor.take(length), row, kernel, width, first, kind)
-        for level, position in mixture.elements(min(2**22, total - first)):
-            if kind == 0:
-                need(0 <= zero + level < len(book), "index beyond the codebook")
-                out.append(book[zero + level])
-            else:
-                out.append(float_bytes(position * half_step, dtype))
+        mixture = Mixture(cursor.take(length), points.kind)
+        mixture.begin(geometry, first)
+        out += [points.element(*e) for e in mixture.elements(min(2**22, total - first))]
+        mixture.end()
+    return b"".join(out)
+
+
+def shape_geometry(shape: list[int]) -> tuple[int, int, int]:
+    left = list(shape)
+    while left and (left[0] == 1 or math.prod(left[1:]) > 2**18):
+        left.pop(0)
+    return math.prod(left[1:]), math.prod(left[2:]), left[-1] if len(left) > 3 else 1
+
+
+def decode_mixed_group(cursor: Reader, members: list[Tensor], size: int) -> bytes:
+    need(all(t.numel for t in members), "tensors with elements")
+    need(sum(t.numel for t in members) <= 2**19, "large group")
+    heads: list[tuple[Points, tuple[int, int, int]]] = []
+    for tensor in members:
+        flags = cursor.u8()
+        need(flags < 32, "flags")
+        geometry = shape_geometry(tensor.shape)
+        if flags & 16:
+            geometry = geometry_of(cursor)
+            need(geometry[0] <= tensor.numel, "row")
+        if flags & 15 == 7:
+            need(heads, "no member before")
+            heads.append((heads[-1][0], geometry))
+        else:
+            points = points_of(flags & 7, cursor, tensor.dtype, bool(flags & 8))
+            heads.append((points, geometry))
+    trellises = {max(points.kind, 1) for points, _ in heads}
+    need(len(trellises) == 1, "trellises differ")
+    mixture = Mixture(cursor.take(len(cursor.data) - cursor.at), heads[0][0].kind, grouped=True)
+    out = []
+    for number, (tensor, (points, geometry)) in enumerate(zip(members, heads, strict=True)):
+        mixture.begin(geometry, 0, number)
+        out += [points.element(*e) for e in mixture.elements(tensor.numel)]
+    mixture.end()
     return b"".join(out)
 
 
 def float_bytes(value: float, dtype: int) -> bytes:
     if dtype != 4:
-        value = struct.unpack("<f", struct.pack("<f", value))[0]
-    return struct.pack({1: "<f", 2: "<e", 4: "<d"}[dtype], value)
+        value = struct.unpack("<f", packed(value, "<f"))[0]
+    return packed(value, {1: "<f", 2: "<e", 4: "<d"}[dtype])
+
+
+def packed(value: float, layout: str) -> bytes:
+    """Rounded to nearest, which past the greatest number is infinity."""
+    try:
+        return struct.pack(layout, value)
+    except OverflowError:
+        return struct.pack(layout, math.copysign(math.inf, value))
 
 
 def clamp(x: int, most: int) -> int:
@@ -697,7 +777,7 @@ class RangeDecoder:
 
 @dataclass
 class Seen:
-    """What is kept of a column, or of a row."""
+    """What is kept of a column, or of a row; `alive` counts."""
 
     count: int = 0
     mean: int = 0
@@ -706,36 +786,44 @@ class Seen:
 
 
 class Mixture:
-    """The mixed contexts of one chunk."""
+    """The mixed contexts of one chunk, or of the members of a group."""
 
-    def __init__(
-        self, data: bytes, row: int, kernel: int, width: int, first: int, kind: int
-    ) -> None:
+    def __init__(self, data: bytes, kind: int, grouped: bool = False) -> None:
         self.coder = RangeDecoder(data)
-        self.row, self.first = row, first
+        self.grouped = grouped
         self.trellis = TRELLISES[kind]
-        alone = kernel == 1
-        self.back = [1, 3 if alone else kernel, row, row - 1, row + 1, 2 * row, 2]
-        self.back.append(4 if width in (1, kernel) else width)
-        self.back.append(row + 2 if alone else kernel - 1)
         self.counters: dict[tuple[int, ...], tuple[int, int]] = {}
         self.sets: dict[int, tuple[list[int], int]] = {}
         self.signs = self.gain = self.probability = 0
         self.scale_weights, self.value_weights = list(SCALE_WEIGHTS), [0] * 12
+        self.overall = 256
+
+    def begin(self, geometry: tuple[int, int, int], first: int, number: int = 0) -> None:
+        """Go to a chunk, or to a member."""
+        row, kernel, width = geometry
+        self.row, self.kernel, self.at, self.number = row, kernel, first, number
+        alone = kernel == 1
+        self.back = [1, 3 if alone else kernel, row, row - 1, row + 1, 2 * row, 2]
+        self.back.append(4 if width in (1, kernel) else width)
+        self.back.append(row + 2 if alone else kernel - 1)
         self.history: list[int] = []
         self.columns: dict[int, Seen] = {}
         self.own_row = Seen()
-        self.recent = self.zero_run = 0
-        self.overall = 256
+        self.recent = self.zero_run = self.kernel_alive = 0
+        if self.grouped:
+            for at in range(0, 768, 48):
+                self.sets[at] = self.sets.get(at, ([2900] * 4, 0))[0], 0
 
     def elements(self, count: int) -> list[tuple[int, int]]:
         """Level and position of each element."""
         s = 0
         found = []
-        for i in range(self.first, self.first + count):
-            if i % self.row == 0:
+        for _ in range(count):
+            if self.at % self.row == 0:
                 self.own_row.count = self.own_row.alive = 0
-            column = self.columns.setdefault(i % self.row, Seen())
+            if self.at % self.kernel == 0:
+                self.kernel_alive = 0
+            column = self.columns.setdefault(self.at % self.row, Seen())
             self._look(column)
             level = self._level(column, s % 2)
             position = 2 * level
@@ -745,8 +833,11 @@ class Mixture:
             a, b = self.trellis
             s = (s >> 1) ^ (a if level % 2 else 0) ^ (b if s % 2 else 0)
             found.append((level, position))
-        need(self.coder.at >= len(self.coder.data), "bytes left in a chunk")
+            self.at += 1
         return found
+
+    def end(self) -> None:
+        need(self.coder.at >= len(self.coder.data), "bytes left in a chunk")
 
     def _ago(self, distance: int) -> int:
         return self.history[-distance] if 0 < distance <= len(self.history) else 0
@@ -797,7 +888,8 @@ class Mixture:
         ):
             seen.mean = towards(seen.mean, a, k)
             seen.drift = towards(seen.drift, 256 * p, k)
-            seen.alive = 1 if p else seen.alive
+            seen.alive += 1 if p else 0
+        self.kernel_alive += 1 if p else 0
         column.count = min(column.count + 1, 65535)
         self.recent = towards(self.recent, a, 6554)
         self.overall = towards(self.overall, a, 256)
@@ -812,13 +904,18 @@ class Mixture:
             q + 2 * self.size,
             242 + q + 2 * (self.val + 16 * (self.size // 4)),
             2226 + q + 2 * (row4 + 21 * col4),
-            3108 + q + 2 * (run + 16 * (dead + 8 * self.own_row.alive)),
+            3108 + q + 2 * (run + 16 * (dead + 8 * min(self.own_row.alive, 1))),
         ]
         weights = q + 2 * min(self.size // 4, 23)
-        if not self._decision(0, slots, weights):
+        first = slots
+        if self.grouped:
+            weights = 0
+            first = [*self._sparse(column), slots[3]]
+            slots = [slots[0], 6177, slots[2], 6178 + min(self.number, 22)]
+        if not self._decision(0, first, weights):
             return 0
         negative = self._sign()
-        if bool(negative) != (self.value < 0):
+        if not self.grouped and bool(negative) != (self.value < 0):
             slots[1] += 992
         k = min(max((self.scale * self.base >> 21).bit_length() - 1, 0), 10)
         u = m = self._number(slots, weights) - 1
@@ -828,6 +925,20 @@ class Mixture:
             node, m = 2 * node + bit, 2 * m + bit
         m = min(m + 1, 2**17)
         return -m if negative else m
+
+    def _sparse(self, column: Seen) -> list[int]:
+        c = self.at % self.row
+        seen = min(column.alive, 65535)
+        place = 320 + min(seen, 15) + 16 * min(oct_(column.count, 1), 15)
+        if self.kernel > 1:
+            place = min(self.kernel_alive, 4) + 5 * min(c % self.kernel, 63)
+        near = [1 if self.n[i] else 0 for i in (0, 1, 2, 5, 6, 7)]
+        density = min(oct_(self.own_row.alive, 1), 10) + 11 * min(oct_(c, 0), 19)
+        return [
+            3777 + place,
+            4353 + sum(2**i * bit for i, bit in enumerate(near)),
+            4417 + density + 220 * min(seen, 7),
+        ]
 
     def _sign(self) -> int:
         if self.signs == 16384 and self.gain < 458 * 16384:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import json
 import os
 import pickle
 import sys
@@ -13,7 +14,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import dcz
+
 SAMPLES = Path(__file__).parents[1] / "samples"
+DENSE_BYTES = {"lenet5": 1_724_320, "lenet-300-100": 1_066_440}
 LENET_300_100 = {
     "fc1.weight": (300, 784),
     "fc1.bias": (300,),
@@ -87,3 +91,16 @@ def test_data_cannot_run_anything(mnist: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(pickle.UnpicklingError, match="no array needs"):
         mnist.load(path)
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("network", ["lenet5", "lenet-300-100"])
+def test_packed_samples_are_the_recorded_ones(network: str) -> None:
+    path = SAMPLES / f"{network}.dcz"
+    rows = json.loads((SAMPLES / "results.json").read_text())
+    (row,) = (r for r in rows if (r["network"], r["recipe"]) == (network, "best"))
+    assert path.stat().st_size == row["bytes"]
+    assert f"{row['bytes']:,} bytes" in (SAMPLES / "RECIPES.md").read_text()
+    tensors = dcz.load_file(path)
+    assert 4 * sum(tensor.size for tensor in tensors.values()) == DENSE_BYTES[network]
+    if network == "lenet-300-100":
+        assert {name: array.shape for name, array in tensors.items()} == LENET_300_100

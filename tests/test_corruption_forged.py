@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from support_mutations import mutate
 
 import dcz
 
@@ -22,43 +22,6 @@ SLOW_TO_DECODE = {"sparse-wide-index", "dense-many-blocks", "sparse-blocks", "sp
 FRAMES = [path for path in GOLDEN if path.stem not in SLOW_TO_DECODE | {"empty"}]
 LIMITS = dcz.DecodeLimits(tensor_bytes=1 << 22, total_bytes=1 << 23)
 SHORT, LONG = 100 if dcz.BACKEND == "c" else 25, 5_000  # mutations of each file
-
-Mutate = Callable[[random.Random, bytes], bytes]
-
-
-def flip(generator: random.Random, data: bytes) -> bytes:
-    at = generator.randrange(len(data))
-    return data[:at] + bytes([data[at] ^ 1 << generator.randrange(8)]) + data[at + 1 :]
-
-
-def overwrite(generator: random.Random, data: bytes) -> bytes:
-    at = generator.randrange(len(data))
-    value = generator.choice([0, 1, 0x7F, 0x80, 0xFF, generator.randrange(256)])
-    return data[:at] + bytes([value]) + data[at + 1 :]
-
-
-def insert(generator: random.Random, data: bytes) -> bytes:
-    at = generator.randrange(len(data) + 1)
-    return data[:at] + generator.randbytes(generator.randrange(1, 4)) + data[at:]
-
-
-def delete(generator: random.Random, data: bytes) -> bytes:
-    at = generator.randrange(len(data))
-    return data[:at] + data[at + generator.randrange(1, 4) :]
-
-
-def swap(generator: random.Random, data: bytes) -> bytes:
-    a, b, c = sorted(generator.randrange(len(data) + 1) for _ in range(3))
-    return data[:a] + data[b:c] + data[a:b] + data[c:]
-
-
-def extreme(generator: random.Random, data: bytes) -> bytes:
-    at = generator.randrange(len(data))
-    value = generator.choice([b"\xff" * 9 + b"\1", b"\x80\x80\4", b"\xff\xff\xff\xff\x0f", b"\0"])
-    return data[:at] + value + data[at + 1 :]
-
-
-MUTATIONS: list[Mutate] = [flip, flip, overwrite, overwrite, insert, delete, swap, extreme]
 
 
 def read(path: Path, data: bytes) -> dict[str, tuple[str, list[int], bytes]]:
@@ -96,7 +59,7 @@ def forge_frames(path: Path, out: Path, dczformat: ModuleType, rounds: int, seed
         frame = file.frames[generator.choice(numbers)]
         before = frame.payload
         while frame.payload == before or not frame.payload:
-            frame.payload = generator.choice(MUTATIONS)(generator, frame.payload or before)
+            frame.payload = mutate(generator, frame.payload or before)
         fits = accepted(dczformat, file)
         data = dczformat.build(file)
         if fits:
@@ -129,7 +92,7 @@ def forge_index(path: Path, out: Path, dczformat: ModuleType, rounds: int, seed:
     for _ in range(rounds):
         changed = index
         while changed == index:
-            changed = generator.choice(MUTATIONS)(generator, index)
+            changed = mutate(generator, index)
         forged = dczformat.seal(body, changed)
         try:
             content = read(out, forged)
@@ -176,7 +139,7 @@ def test_forged_files_give_the_declared_sizes_or_typed_errors(
         file = copy.deepcopy(original)
         frame = file.frames[generator.choice(numbers)]
         for _ in range(generator.randrange(1, 4)):
-            frame.payload = generator.choice(MUTATIONS)(generator, frame.payload or b"\0")
+            frame.payload = mutate(generator, frame.payload or b"\0")
         out.write_bytes(dczformat.build(file))
         with dcz.open(out, limits=LIMITS) as archive:
             for name in archive:

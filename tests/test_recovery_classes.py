@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support_payloads import decoded
 
 from dcz.codec import classes, coders, grid, runs
 from dcz.codec.errors import RecipeError
-from dcz.codec.frame import Frame, Member, SharedTensor
+from dcz.codec.frame import SharedTensor
 from dcz.codec.kernels import reference_runs
 
 try:
@@ -33,15 +34,6 @@ def rows(seed: int, shape: tuple[int, int], spread: float = 1.0) -> Array:
     rng = np.random.default_rng(seed)
     scale = np.exp(spread * rng.normal(size=(shape[0], 1)))
     return (rng.normal(size=shape) * scale).astype(np.float32)
-
-
-def decoded(frame: Frame, member: Member) -> Array:
-    decoder = coders.open_frame(frame.coder, memoryview(frame.payload), [member])
-    out = np.empty(member.numel, member.dtype)
-    decoder.decode(0, out.size, out)
-    assert decoder.describe() == frame.description
-    assert sum(frame.description.parts.values()) == len(frame.payload)
-    return out
 
 
 def entropy(symbols: Array) -> float:

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support_payloads import decoded
 
 import dcz
-from dcz.codec import coders, kernels, mixed, trellis
-from dcz.codec.frame import Frame, Member, SharedTensor
+from dcz.codec import kernels, mixed, trellis
+from dcz.codec.frame import SharedTensor
 from dcz.codec.kernels import (
     RATE_CLASSES,
     RATE_LEVELS,
@@ -43,15 +44,6 @@ LARGE = (
 )  # the other backend takes a fraction of a millisecond each
 coding = pytest.mark.parametrize("coder", CODERS, ids=lambda m: m.__name__.split(".")[-1])
 quantizing = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda m: m.__name__[12:])
-
-
-def decoded(frame: Frame, member: Member) -> Array:
-    decoder = coders.open_frame(frame.coder, memoryview(frame.payload), [member])
-    out = np.empty(member.numel, member.dtype)
-    decoder.decode(0, out.size, out)
-    assert decoder.describe() == frame.description
-    assert sum(frame.description.parts.values()) == len(frame.payload)
-    return out
 
 
 def along_trellis(levels: list[int], states: int) -> Array:

@@ -390,7 +390,15 @@ def test_any_recipe(
 ) -> None:
     tensors = {"x": x, "y": y, "bias": x.reshape(-1)[:50].copy()}
     path = tmp_path / "x.dcz"
-    report = dcz.save_file(tensors, path, recipe)
+    path.unlink(missing_ok=True)
+    try:
+        report = dcz.save_file(tensors, path, recipe)
+    except dcz.RecipeError as error:
+        # What rules fix for some tensors may keep the model from its aim.
+        assert "is out of reach" in str(error)
+        assert any(rule.bits or rule.levels for rule in recipe.rules)
+        assert not path.exists()
+        return
     decoded = dcz.load_file(path)
     assert report.relative_error == pytest.approx(
         model_error(tensors, decoded), rel=1e-5, abs=1e-12

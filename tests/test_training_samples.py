@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,13 +16,14 @@ pytest.importorskip("rich")
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 WIDTHS = {"lenet5": (8, 12, 20), "lenet-300-100": (30, 20)}
+SURVIVORS = {"lenet5": 800, "lenet-300-100": 4000}
 PARAMETERS = {"lenet5": 431_080, "lenet-300-100": 266_610}
 
 
 @pytest.fixture
 def samples(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.syspath_prepend(SAMPLES)
-    names = ("networks", "chain", "prices", "loops")
+    names = ("networks", "chain", "prices", "loops", "teachers", "best", "train_mnist")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
@@ -95,3 +97,37 @@ def test_augmented_digits_stay_digits(samples: SimpleNamespace) -> None:
     assert moved.images.shape == (5, 784)
     assert (moved.images >= 0).all()
     assert not torch.allclose(moved.images, digits.images, atol=0.1)
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_the_best_recipe_leaves_few_values_that_pack_without_loss(
+    samples: SimpleNamespace, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    digits, lessons = blobs(samples)
+    monkeypatch.setattr(samples.teachers, "lessons", lambda *_: lessons)
+    train = samples.best.Segment(15, 4e-3, 2.0, 0.5)
+    settings = samples.best.Settings(
+        WIDTHS[name], 16, (train, replace(train, survivors=SURVIVORS[name])), train, 2.0
+    )
+    monkeypatch.setitem(samples.best.SETTINGS, name, settings)
+    network = samples.best.compress(name, 1, digits, digits)
+    assert sum(int((p != 0).sum()) for p in network.parameters()) <= SURVIVORS[name]
+    assert samples.loops.error_rate(network, digits) < 0.2
+    samples.train_mnist.pack(network, tmp_path / "packed.dcz", "max")
+    packed = samples.train_mnist.unpacked(name, tmp_path / "packed.dcz").state_dict()
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(packed[key], tensor)
+
+
+def blobs(samples: SimpleNamespace) -> tuple[object, object]:
+    """Ten classes that are easy to tell apart, and lessons on them."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(192) % 10
+    centres = torch.rand(10, 1, 7, 7, generator=generator)
+    centres = torch.nn.functional.interpolate(centres, scale_factor=4).reshape(10, 784)
+    noise = 0.1 * torch.rand(192, 784, generator=generator)
+    images = ((0.9 * centres[labels] + noise) * 256).floor() / 256
+    logits = 8.0 * torch.nn.functional.one_hot(labels, 10)
+    copies, copy_logits = (images * 256).to(torch.uint8)[None], logits.half()[None]
+    digits = samples.loops.Digits(images, labels, logits)
+    return digits, samples.teachers.Lessons(digits, copies, copy_logits)

@@ -60,7 +60,13 @@ if BACKEND == "c":
         map_runs,
         nearest_classes,
     )
-    from dcz.codec.kernels.native_trellis import decode_mixed, encode_mixed, quantize_trellis
+    from dcz.codec.kernels.native_trellis import (
+        decode_mixed,
+        decode_mixed_group,
+        encode_mixed,
+        encode_mixed_group,
+        quantize_trellis,
+    )
     from dcz.codec.kernels.native_weights import (
         assign,
         cluster,
@@ -90,7 +96,12 @@ else:
         write_digests,
         write_lengths,
     )
-    from dcz.codec.kernels.reference_mixed import decode_mixed, encode_mixed
+    from dcz.codec.kernels.reference_mixed import (
+        decode_mixed,
+        decode_mixed_group,
+        encode_mixed,
+        encode_mixed_group,
+    )
     from dcz.codec.kernels.reference_planes import (
         count_bytes,
         count_pairs,
@@ -147,12 +158,14 @@ __all__ = [
     "count_symbols",
     "decode_dense",
     "decode_mixed",
+    "decode_mixed_group",
     "decode_runs",
     "decode_sparse",
     "decoding_table",
     "digest_count",
     "distinct",
     "encode_mixed",
+    "encode_mixed_group",
     "encode_segments",
     "find_bins",
     "find_blocks",

@@ -144,16 +144,8 @@ def quantize_trellis(
     /,
 ) -> None: ...
 def encode_mixed(
-    positions: Array, start: int, row: int, kernel: int, width: int, odd: int, low: int, /
+    positions: Array, chunks: Array, grouped: bool, odd: int, low: int, /
 ) -> bytes: ...
 def decode_mixed(
-    data: Any,
-    start: int,
-    row: int,
-    kernel: int,
-    width: int,
-    odd: int,
-    low: int,
-    positions: Array,
-    /,
+    data: Any, chunks: Array, grouped: bool, odd: int, low: int, positions: Array, /
 ) -> None: ...

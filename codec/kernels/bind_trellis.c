@@ -57,13 +57,13 @@ static PyObject *quantize_trellis(PyObject *Py_UNUSED(module), PyObject *args)
 
 /* ---- encode_mixed and decode_mixed ---- */
 
-/* A chunk with the memory that coding it takes. */
+/* Chunks with the memory that coding them takes, and the elements of all together. */
 typedef struct {
-    dcz_chunk chunk;
+    dcz_chunk *all;
+    dcz_chunks chunks;
     dcz_trellis trellis;
     dcz_mixed *model;
-    int16_t *history;
-    dcz_column *columns;
+    size_t numel;
 } mixed_job;
 
 static int chunk_is_legal(const dcz_chunk *c)
@@ -75,33 +75,70 @@ static int chunk_is_legal(const dcz_chunk *c)
     return 1;
 }
 
-static int start_job(mixed_job *job)
+/* Reads the chunks from five numbers each, in the order of dcz_chunk. */
+static int read_chunks(mixed_job *job, const Py_buffer *numbers)
 {
-    const dcz_chunk *c = &job->chunk;
-    if (!chunk_is_legal(c)) return 0;
+    const uint64_t *n = numbers->buf;
+    if (!is_array(numbers, 8)) return 0;
+    if (items(numbers, 8) % 5) return refuse("a chunk has five numbers");
+    job->chunks.count = items(numbers, 8) / 5;
+    job->all = PyMem_Malloc((job->chunks.count + 1) * sizeof *job->all);
+    if (job->all == NULL) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    for (size_t i = 0; i < job->chunks.count; i++, n += 5) {
+        job->all[i] = (dcz_chunk){(size_t)n[0], (size_t)n[1], (size_t)n[2], (size_t)n[3],
+                                  (size_t)n[4]};
+        if (!chunk_is_legal(job->all + i)) return 0;
+        job->numel += job->all[i].numel;
+        if (job->numel > SIZE_MAX / 8) return refuse("the chunks are too large");
+    }
+    job->chunks.all = job->all;
+    return 1;
+}
+
+static int start_job(mixed_job *job, const Py_buffer *numbers, size_t numel)
+{
+    size_t history = 0, row = 1;
+    if (!read_chunks(job, numbers)) return 0;
+    if (job->numel != numel) return refuse("positions and chunks differ in size");
+    for (size_t i = 0; i < job->chunks.count; i++) {
+        const dcz_chunk *c = job->all + i;
+        size_t own = c->numel + 2 * c->row + DCZ_MIXED_MARGIN;
+        if (own > history) history = own;
+        if (c->row > row) row = c->row;
+    }
     job->model = PyMem_Malloc(sizeof *job->model);
-    job->history
-        = PyMem_Malloc((c->numel + 2 * c->row + DCZ_MIXED_MARGIN) * sizeof *job->history);
-    job->columns = PyMem_Malloc(c->row * sizeof *job->columns);
-    if (job->model && job->history && job->columns) return 1;
+    job->chunks.history = PyMem_Malloc((history + 1) * sizeof *job->chunks.history);
+    job->chunks.columns = PyMem_Malloc(row * sizeof *job->chunks.columns);
+    if (job->model && job->chunks.history && job->chunks.columns) return 1;
     PyErr_NoMemory();
     return 0;
 }
 
 static void end_job(mixed_job *job)
 {
+    PyMem_Free(job->all);
     PyMem_Free(job->model);
-    PyMem_Free(job->history);
-    PyMem_Free(job->columns);
+    PyMem_Free(job->chunks.history);
+    PyMem_Free(job->chunks.columns);
+}
+
+static int are_codable(const mixed_job *job, const int32_t *positions)
+{
+    for (size_t i = 0; i < job->chunks.count; positions += job->all[i++].numel)
+        if (!dcz_mixed_codable(job->trellis, positions, job->all[i].numel)) return 0;
+    return 1;
 }
 
 /* Codes into memory that is made longer, and coded into again, if it does not suffice. */
 static PyObject *encoded(const mixed_job *job, const int32_t *positions)
 {
-    size_t size = 4 * job->chunk.numel + 64, capacity;
+    size_t size = 4 * job->numel + 64, capacity;
     PyObject *result;
     uint8_t *out = NULL;
-    if (!dcz_mixed_codable(job->trellis, positions, job->chunk.numel))
+    if (!are_codable(job, positions))
         return fail("positions do not follow the trellis");
     do {
         capacity = size;
@@ -109,8 +146,7 @@ static PyObject *encoded(const mixed_job *job, const int32_t *positions)
         out = PyMem_Malloc(capacity);
         if (out == NULL) return PyErr_NoMemory();
         Py_BEGIN_ALLOW_THREADS
-        size = dcz_mixed_encode(job->model, &job->chunk, job->trellis, job->history, job->columns,
-                                positions, out, capacity);
+        size = dcz_mixed_encode(job->model, &job->chunks, job->trellis, positions, out, capacity);
         Py_END_ALLOW_THREADS
     } while (size > capacity);
     result = PyBytes_FromStringAndSize((const char *)out, (Py_ssize_t)size);
@@ -120,48 +156,39 @@ static PyObject *encoded(const mixed_job *job, const int32_t *positions)
 
 static PyObject *encode_mixed(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Py_buffer positions = {0};
+    Py_buffer b[2] = {{0}};
     mixed_job job = {0};
     PyObject *result = NULL;
-    Py_ssize_t start, row, kernel, width;
-    if (PyArg_ParseTuple(args, "y*nnnnII", &positions, &start, &row, &kernel, &width,
-                         &job.trellis.odd, &job.trellis.low)
-        && is_array(&positions, 4)) {
-        job.chunk = (dcz_chunk){(size_t)start, items(&positions, 4), (size_t)row, (size_t)kernel,
-                                (size_t)width};
-        if (start_job(&job)) result = encoded(&job, positions.buf);
-    }
+    if (PyArg_ParseTuple(args, "y*y*pII", &b[0], &b[1], &job.chunks.grouped, &job.trellis.odd,
+                         &job.trellis.low)
+        && is_array(&b[0], 4) && start_job(&job, &b[1], items(&b[0], 4)))
+        result = encoded(&job, b[0].buf);
     end_job(&job);
-    release(&positions, 1);
+    release(b, 2);
     return result;
 }
 
-static int decoded(mixed_job *job, const Py_buffer *data, const Py_buffer *positions)
+static int decoded(mixed_job *job, const Py_buffer *data, int32_t *positions)
 {
     int whole;
-    if (!start_job(job)) return 0;
     Py_BEGIN_ALLOW_THREADS
-    whole = dcz_mixed_decode(job->model, &job->chunk, job->trellis, job->history, job->columns,
-                             data->buf, (size_t)data->len, positions->buf);
+    whole = dcz_mixed_decode(job->model, &job->chunks, job->trellis, data->buf, (size_t)data->len,
+                             positions);
     Py_END_ALLOW_THREADS
     return whole ? 1 : refuse("bytes are left over");
 }
 
 static PyObject *decode_mixed(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Py_buffer b[2] = {{0}};
+    Py_buffer b[3] = {{0}};
     mixed_job job = {0};
-    Py_ssize_t start, row, kernel, width;
     int done = 0;
-    if (PyArg_ParseTuple(args, "y*nnnnIIw*", &b[0], &start, &row, &kernel, &width,
-                         &job.trellis.odd, &job.trellis.low, &b[1])
-        && is_array(&b[1], 4)) {
-        job.chunk = (dcz_chunk){(size_t)start, items(&b[1], 4), (size_t)row, (size_t)kernel,
-                                (size_t)width};
-        done = decoded(&job, &b[0], &b[1]);
-    }
+    if (PyArg_ParseTuple(args, "y*y*pIIw*", &b[0], &b[1], &job.chunks.grouped, &job.trellis.odd,
+                         &job.trellis.low, &b[2])
+        && is_array(&b[2], 4) && start_job(&job, &b[1], items(&b[2], 4)))
+        done = decoded(&job, &b[0], b[2].buf);
     end_job(&job);
-    release(b, 2);
+    release(b, 3);
     return done ? Py_NewRef(Py_None) : NULL;
 }
 

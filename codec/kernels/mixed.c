@@ -18,6 +18,19 @@
 #define MOST_LOW_BITS 10
 #define FINE_NODES 16
 
+/* The contexts' first slots, each behind the one before. */
+enum {
+    SLOT_SIZE = 0,
+    SLOT_VALUE = SLOT_SIZE + 242,
+    SLOT_MEANS = SLOT_VALUE + 1984,
+    SLOT_DEAD = SLOT_MEANS + 882,
+    SLOT_SIGN = SLOT_DEAD + 512,
+    SLOT_PLACE = SLOT_SIGN + 157,
+    SLOT_NEAR = SLOT_PLACE + 576,
+    SLOT_DENSITY = SLOT_NEAR + 64,
+    SLOT_ORDER_0 = SLOT_DENSITY + 1760
+};
+
 /* ---- tables ---- */
 
 static void make_tables(dcz_mixed *m)
@@ -40,10 +53,10 @@ static void make_tables(dcz_mixed *m)
     for (uint32_t i = 0; i < 21; i++) m->pace[i] = (uint16_t)(2 + 20 / (i + 1));
 }
 
-static void reset(dcz_mixed *m)
+static void reset(dcz_mixed *m, int grouped)
 {
     make_tables(m);
-    for (size_t i = 0; i < DCZ_MIXED_SLOTS; i++)
+    for (size_t i = 0; i < (grouped ? DCZ_MIXED_SLOTS : (size_t)SLOT_PLACE); i++)
         for (size_t j = 0; j < DCZ_MIXED_BINS; j++) m->counters[i][j] = HALF;
     for (size_t i = 0; i < DCZ_MIXED_FINE; i++) m->fine[i] = HALF;
     memset(m->sets, 0, sizeof m->sets);
@@ -169,7 +182,11 @@ typedef struct {
     dcz_column *column;
     uint32_t row_mean, recent; /* magnitudes, 8 bits of fraction */
     int32_t row_drift;         /* signed, 8 bits of fraction */
-    uint32_t row_count, row_alive, zero_run;
+    uint32_t row_count, zero_run;
+    uint32_t row_nonzero, kernel_nonzero; /* seen in this row, and in this kernel */
+    uint32_t in_row, in_kernel;           /* elements before this one */
+    uint32_t grouped, member;             /* whether one of several tensors, and which */
+    uint32_t kernel;
 } place;
 
 /* What the neighbours say about the next weight. Relative to `base` are scales, values and what is
@@ -263,27 +280,46 @@ static inline void look(const dcz_mixed *m, const place *s, outlook *o)
     o->strength = least(octave(magnitude(o->value) >> 7, 1), 15);
 }
 
-/* The contexts' first slots, each behind the one before. */
-enum {
-    SLOT_SIZE = 0,
-    SLOT_VALUE = SLOT_SIZE + 242,
-    SLOT_MEANS = SLOT_VALUE + 1984,
-    SLOT_DEAD = SLOT_MEANS + 882,
-    SLOT_SIGN = SLOT_DEAD + 512
-};
-
 /* The slots and the weight set of everything but the sign. */
 static inline void find_context(dcz_mixed *m, const place *s, const outlook *o, uint32_t q, context *x)
 {
     uint32_t row = least(octave(s->row_mean >> 4, 2), 41) / 2;
     uint32_t column = least(octave(s->column->mean >> 4, 2), 41) / 2;
-    uint32_t dead = s->column->alive ? 0 : 1 + least(octave(s->column->rows, 0), 6);
+    uint32_t dead = s->column->nonzero ? 0 : 1 + least(octave(s->column->rows, 0), 6);
     uint32_t run = least(octave(s->zero_run, 1), 15);
     x->counters[0] = m->counters[SLOT_SIZE + q + 2 * o->size];
     x->counters[1] = m->counters[SLOT_VALUE + q + 2 * (o->strength + 16 * (o->size / 4))];
     x->counters[2] = m->counters[SLOT_MEANS + q + 2 * (row + 21 * column)];
-    x->counters[3] = m->counters[SLOT_DEAD + q + 2 * (run + 16 * (dead + 8 * s->row_alive))];
+    x->counters[3] = m->counters[SLOT_DEAD + q + 2 * (run + 16 * (dead + 8 * (s->row_nonzero != 0)))];
     x->set = q + 2 * least(o->size / 4, 23);
+}
+
+/* Of several tensors: the slots of whether a weight is zero, and the set of all but the sign. */
+static inline void find_sparse_context(dcz_mixed *m, const place *s, const outlook *o, context *x)
+{
+    const int16_t *n = o->neighbours;
+    uint32_t seen = s->column->nonzero;
+    uint32_t near = (uint32_t)((n[0] != 0) + 2 * (n[1] != 0) + 4 * (n[2] != 0) + 8 * (n[5] != 0)
+                               + 16 * (n[6] != 0) + 32 * (n[7] != 0));
+    uint32_t place = s->kernel > 1
+                         ? least(s->kernel_nonzero, 4) + 5 * least(s->in_kernel, 63)
+                         : 320 + least(seen, 15) + 16 * least(octave(s->column->rows, 1), 15);
+    uint32_t density = least(octave(s->row_nonzero, 1), 10)
+                       + 11 * (least(octave(s->in_row, 0), 19) + 20 * least(seen, 7));
+    x->counters[0] = m->counters[SLOT_PLACE + place];
+    x->counters[1] = m->counters[SLOT_NEAR + near];
+    x->counters[2] = m->counters[SLOT_DENSITY + density];
+    x->set = 0;
+}
+
+/* Of several tensors: the slots of a magnitude. */
+static inline void find_magnitude_context(dcz_mixed *m, const place *s, const context *all,
+                                          context *x)
+{
+    x->counters[0] = all->counters[0];
+    x->counters[2] = all->counters[2];
+    x->counters[1] = m->counters[SLOT_ORDER_0];
+    x->counters[3] = m->counters[SLOT_ORDER_0 + 1 + s->member];
 }
 
 static inline uint32_t three(int32_t x) { return (uint32_t)(1 + (x > 0) - (x < 0)); }
@@ -325,10 +361,11 @@ static inline void learn(dcz_mixed *m, place *s, const outlook *o, int32_t posit
     share = m->share[s->row_count];
     s->row_mean = (uint32_t)towards(s->row_mean, size, share);
     s->row_drift = towards(s->row_drift, (int64_t)x * 256, share);
-    s->row_alive |= x != 0;
+    s->row_nonzero += x != 0;
+    s->kernel_nonzero += x != 0;
     s->recent = (uint32_t)towards(s->recent, size, 6554);
     s->zero_run = x ? 0 : s->zero_run + 1;
-    column->alive |= x != 0;
+    column->nonzero = (uint16_t)(column->nonzero + (x != 0 && column->nonzero < 65535));
     share = m->share[least(column->rows + 2u, 64)];
     column->mean = (uint32_t)towards(column->mean, size, share);
     column->drift = towards(column->drift, (int64_t)x * 256, share);
@@ -399,13 +436,18 @@ static inline int code_sign(dcz_mixed *m, coder *c, const outlook *o, int negati
 static inline int32_t code_level(dcz_mixed *m, coder *c, const place *s, const outlook *o,
                                  uint32_t q, int32_t level, int decoding)
 {
-    context x;
+    context x, of_sizes;
     int negative;
     uint32_t size = magnitude(level);
     find_context(m, s, o, q, &x);
+    if (s->grouped) {
+        of_sizes = x;
+        find_sparse_context(m, s, o, &x);
+    }
     if (!code_bit(m, c, &x, 0, level != 0, decoding)) return 0;
     negative = code_sign(m, c, o, level < 0, decoding);
-    if (negative != (o->value < 0)) x.counters[1] += 992 * DCZ_MIXED_BINS;
+    if (s->grouped) find_magnitude_context(m, s, &of_sizes, &x);
+    else if (negative != (o->value < 0)) x.counters[1] += 992 * DCZ_MIXED_BINS;
     size = code_magnitude(m, c, &x, o, size, decoding);
     return ((int32_t)size ^ -negative) + negative;
 }
@@ -423,7 +465,18 @@ static void start_chunk(place *s, const dcz_chunk *g, int16_t *history, dcz_colu
     memcpy(s->offsets, offsets, sizeof offsets);
     memset(history, 0, (g->numel + before + DCZ_MIXED_MARGIN / 2) * sizeof *history);
     memset(columns, 0, row * sizeof *columns);
+    s->kernel = (uint32_t)kernel;
+    s->in_row = (uint32_t)(g->start % row);
+    s->in_kernel = (uint32_t)(g->start % kernel);
     s->at = history + before;
+}
+
+/* Goes to another one of several tensors: the weights learn quickly again. */
+static void start_member(dcz_mixed *m, place *s, size_t number)
+{
+    s->grouped = 1;
+    s->member = (uint32_t)(number < 22 ? number : 22);
+    for (size_t bin = 0; bin < DCZ_MIXED_BINS; bin++) m->sets[48 * bin].seen = 0;
 }
 
 static inline uint32_t next_state(dcz_trellis t, uint32_t state, int32_t level)
@@ -461,22 +514,20 @@ static inline void code_chunk(dcz_mixed *m, coder *c, const dcz_chunk *g, dcz_tr
                               int32_t *positions, int decoding)
 {
     uint32_t state = 0;
-    size_t column = g->start % g->row;
     for (size_t i = 0; i < g->numel; i++) {
         outlook o;
         int32_t level;
-        if (column == g->row) {
-            column = 0;
-            s->row_count = s->row_alive = 0;
-        }
-        s->column = columns + column;
+        if (s->in_row == g->row) s->in_row = s->row_count = s->row_nonzero = 0;
+        if (s->in_kernel == g->kernel) s->in_kernel = s->kernel_nonzero = 0;
+        s->column = columns + s->in_row;
         look(m, s, &o);
         level = code_level(m, c, s, &o, state & 1, decoding ? 0 : level_of(given[i], state),
                            decoding);
         learn(m, s, &o, position_of(level, state));
         if (decoding) positions[i] = position_of(level, state);
         state = next_state(trellis, state, level);
-        column++;
+        s->in_row++;
+        s->in_kernel++;
     }
 }
 
@@ -498,28 +549,36 @@ static size_t finish(coder *c)
     return c->position;
 }
 
-size_t dcz_mixed_encode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
-                        int16_t *history, dcz_column *columns, const int32_t *positions,
-                        uint8_t *out, size_t capacity)
+size_t dcz_mixed_encode(dcz_mixed *model, const dcz_chunks *chunks, dcz_trellis trellis,
+                        const int32_t *positions, uint8_t *out, size_t capacity)
 {
     coder c = {0, 0xffffffff, 0, NULL, out, 0, capacity};
-    place s;
-    reset(model);
-    start_chunk(&s, chunk, history, columns);
-    code_chunk(model, &c, chunk, trellis, &s, columns, positions, NULL, 0);
+    reset(model, chunks->grouped);
+    for (size_t i = 0; i < chunks->count; i++) {
+        const dcz_chunk *chunk = chunks->all + i;
+        place s;
+        start_chunk(&s, chunk, chunks->history, chunks->columns);
+        if (chunks->grouped) start_member(model, &s, i);
+        code_chunk(model, &c, chunk, trellis, &s, chunks->columns, positions, NULL, 0);
+        positions += chunk->numel;
+    }
     return finish(&c);
 }
 
-int dcz_mixed_decode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
-                     int16_t *history, dcz_column *columns, const uint8_t *data, size_t size,
-                     int32_t *positions)
+int dcz_mixed_decode(dcz_mixed *model, const dcz_chunks *chunks, dcz_trellis trellis,
+                     const uint8_t *data, size_t size, int32_t *positions)
 {
     coder c = {0, 0xffffffff, 0, data, NULL, 0, size};
-    place s;
-    reset(model);
-    start_chunk(&s, chunk, history, columns);
+    reset(model, chunks->grouped);
     for (int i = 0; i < 4; i++, c.position++)
         c.code = c.code << 8 | (c.position < size ? data[c.position] : 0u);
-    code_chunk(model, &c, chunk, trellis, &s, columns, NULL, positions, 1);
+    for (size_t i = 0; i < chunks->count; i++) {
+        const dcz_chunk *chunk = chunks->all + i;
+        place s;
+        start_chunk(&s, chunk, chunks->history, chunks->columns);
+        if (chunks->grouped) start_member(model, &s, i);
+        code_chunk(model, &c, chunk, trellis, &s, chunks->columns, NULL, positions, 1);
+        positions += chunk->numel;
+    }
     return c.position >= size;
 }

@@ -11,7 +11,7 @@
 #include "mixing.h"
 
 #define DCZ_MIXED_BINS 16
-#define DCZ_MIXED_SLOTS 3777
+#define DCZ_MIXED_SLOTS 6201
 #define DCZ_MIXED_SETS 769
 #define DCZ_MIXED_FINE 7744
 #define DCZ_MIXED_POSITION_LIMIT 131072
@@ -28,8 +28,18 @@ typedef struct {
     uint32_t mean;   /* of magnitudes, 8 bits of fraction */
     int32_t drift;   /* mean of signed values, 8 bits of fraction */
     uint16_t rows;   /* seen */
-    uint16_t alive;  /* whether any was not zero */
+    uint16_t nonzero;
 } dcz_column;
+
+/* Chunks, of one tensor each, that are coded one after the other as one: the models go on learning.
+ * `history` has room for 2 * row + numel + DCZ_MIXED_MARGIN of any chunk, `columns` for a row. */
+typedef struct {
+    const dcz_chunk *all;
+    size_t count;
+    int grouped; /* contexts are those of several tensors, which are few and sparse */
+    int16_t *history;
+    dcz_column *columns;
+} dcz_chunks;
 
 /* A trellis: next state = state >> 1 ^ (odd if the level is) ^ (low if the state is odd). */
 typedef struct {
@@ -42,7 +52,7 @@ typedef struct {
     uint16_t seen;
 } dcz_weights;
 
-/* Adaptive state of one chunk. */
+/* Adaptive state. */
 typedef struct {
     uint32_t counters[DCZ_MIXED_SLOTS][DCZ_MIXED_BINS]; /* probability << 10 | count */
     uint32_t fine[DCZ_MIXED_FINE]; /* the same, of the lower bits of magnitudes */
@@ -65,16 +75,13 @@ typedef struct {
  * the limit. */
 int dcz_mixed_codable(dcz_trellis trellis, const int32_t *positions, size_t numel);
 
-/* Codes the positions of a chunk. `history` has room for numel + 2 * row + DCZ_MIXED_MARGIN,
- * `columns` for a row. Returns the bytes that the code takes; those beyond `capacity` are not
- * written. */
-size_t dcz_mixed_encode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
-                        int16_t *history, dcz_column *columns, const int32_t *positions,
-                        uint8_t *out, size_t capacity);
+/* Codes the positions of some chunks, those of each behind those of the one before. Returns the bytes
+ * that the code takes; those beyond `capacity` are not written. */
+size_t dcz_mixed_encode(dcz_mixed *model, const dcz_chunks *chunks, dcz_trellis trellis,
+                        const int32_t *positions, uint8_t *out, size_t capacity);
 
 /* Decodes them again. Returns 0 if bytes are left over. */
-int dcz_mixed_decode(dcz_mixed *model, const dcz_chunk *chunk, dcz_trellis trellis,
-                     int16_t *history, dcz_column *columns, const uint8_t *data, size_t size,
-                     int32_t *positions);
+int dcz_mixed_decode(dcz_mixed *model, const dcz_chunks *chunks, dcz_trellis trellis,
+                     const uint8_t *data, size_t size, int32_t *positions);
 
 #endif

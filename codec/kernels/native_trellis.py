@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from dcz.codec.kernels import _kernels
 from dcz.codec.kernels.coding_arguments import Bytes, Integers, require
-from dcz.codec.kernels.reference_mixed import Chunk, Positions, check_chunk
+from dcz.codec.kernels.reference_mixed import Chunk, Positions, check_chunks
 from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES, Floats
 from dcz.codec.kernels.weight_arguments import value_array
 
@@ -35,19 +36,36 @@ def quantize_trellis(
 
 def encode_mixed(positions: Positions, chunk: Chunk, states: int) -> bytes:
     """Code the positions of a chunk: see `reference_mixed.encode_mixed`."""
-    check_chunk(chunk)
-    require(len(positions) == chunk.numel, "positions and chunk differ in size")
-    own = np.require(positions, np.int32, ["C", "A"])
-    return _kernels.encode_mixed(
-        own, chunk.start, chunk.row, chunk.kernel, chunk.width, *TRELLISES[states]
-    )
+    return _encode(positions, [chunk], states, grouped=False)
 
 
 def decode_mixed(data: Any, chunk: Chunk, states: int) -> Positions:
     """Decode the positions of a chunk: see `reference_mixed.decode_mixed`."""
-    check_chunk(chunk)
-    positions = np.empty(chunk.numel, np.int32)
-    _kernels.decode_mixed(
-        data, chunk.start, chunk.row, chunk.kernel, chunk.width, *TRELLISES[states], positions
-    )
+    return _decode(data, [chunk], states, grouped=False)
+
+
+def encode_mixed_group(positions: Positions, chunks: Sequence[Chunk], states: int) -> bytes:
+    """Code the positions of several tensors: see `reference_mixed.encode_mixed_group`."""
+    return _encode(positions, chunks, states, grouped=True)
+
+
+def decode_mixed_group(data: Any, chunks: Sequence[Chunk], states: int) -> Positions:
+    """Decode the positions of several tensors: see `reference_mixed.decode_mixed_group`."""
+    return _decode(data, chunks, states, grouped=True)
+
+
+def _encode(positions: Positions, chunks: Sequence[Chunk], states: int, *, grouped: bool) -> bytes:
+    check_chunks(positions, chunks)
+    own = np.require(positions, np.int32, ["C", "A"])
+    return _kernels.encode_mixed(own, _numbers(chunks), grouped, *TRELLISES[states])
+
+
+def _decode(data: Any, chunks: Sequence[Chunk], states: int, *, grouped: bool) -> Positions:
+    positions = np.empty(sum(chunk.numel for chunk in chunks), np.int32)
+    check_chunks(positions, chunks)
+    _kernels.decode_mixed(data, _numbers(chunks), grouped, *TRELLISES[states], positions)
     return positions
+
+
+def _numbers(chunks: Sequence[Chunk]) -> npt.NDArray[np.uint64]:
+    return np.array([(c.start, c.numel, c.row, c.kernel, c.width) for c in chunks], np.uint64)

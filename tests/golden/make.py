@@ -22,7 +22,7 @@ import ml_dtypes
 import numpy as np
 
 import dcz
-from dcz.codec import classes, grid, mixed, trellis
+from dcz.codec import classes, grid, mixed, mixed_group, trellis
 from dcz.codec.frame import SharedTensor
 from dcz.formats.dtypes import DTYPES
 
@@ -295,6 +295,48 @@ def frame_of_few(values: list[float]) -> bytes:
     codebook, indices = np.unique(weight, return_inverse=True)
     shared = SharedTensor(indices.reshape(-1).astype(np.uint8), codebook, False)
     return frame_of_mixed(shared, weight.shape)
+
+
+def sparse(generator: np.random.Generator, *shape: int) -> Any:
+    """Few small integers, and fewer in later columns."""
+    likely = generator.random(shape) < np.geomspace(0.5, 0.1, shape[-1])
+    return np.where(likely, generator.integers(-4, 5, shape), 0).astype(np.float32)
+
+
+@case(dcz.Recipe(preset="max"))
+def group_mixed() -> Tensors:
+    generator = random(22)
+    hidden = sparse(generator, 10, 28)
+    hidden[:, 14:21] = hidden[6:] = 0
+    hidden[:, np.arange(28) % 7 > 3] = 0
+    return {
+        "conv.weight": sparse(generator, 5, 2, 3, 3) * np.float32(0.0625),
+        "conv.bias": sparse(generator, 5) * np.float32(0.123),
+        "hidden.weight": hidden * np.float32(0.04),
+        "hidden.bias": np.zeros(10, np.float32),
+        "out.weight": sparse(generator, 4, 10) * np.float32(0.7),
+        "out.bias": generator.choice(np.array([0.1, 0.2571, -1.7], np.float32), 12),
+    }
+
+
+@frame
+def group_trellis() -> bytes:
+    generator = random(23)
+    values = [generator.laplace(size=shape) for shape in ((6, 4, 3), (9,), (5, 8))]
+    shared = [trellis.quantize(v.reshape(-1), v.shape, 0.4, 8, np.dtype("float16")) for v in values]
+    frame = mixed_group.encode(shared, [v.shape for v in values])
+    tensors = [
+        support_format.Tensor(
+            name,
+            dtype=2,
+            shape=list(v.shape),
+            digest=support_format.digest(s.codebook[s.indices].tobytes()),
+        )
+        for name, v, s in zip((b"a", b"b", b"c"), values, shared, strict=True)
+    ]
+    return support_format.build(
+        support_format.File([support_format.Frame(frame.coder, frame.payload)], tensors)
+    )
 
 
 def pack(name: str, path: Path) -> None:

@@ -1,0 +1,206 @@
+"""Context mixing of several tensors as one: what is learned from a tensor serves the next.
+
+A tensor of a few hundred weights ends before adaptive models have learned anything. Here a tiny
+network's tensors follow one another in one code, which has one header, checksum and ending.
+
+Payload: of each tensor reconstruction and geometry, then the code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dcz.codec import kernels, mixed
+from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
+from dcz.codec.errors import CorruptError, corrupt
+from dcz.codec.frame import (
+    MAX_MIXED_GROUP,
+    AnyArray,
+    Description,
+    Digests,
+    Frame,
+    Member,
+    Parts,
+    SharedTensor,
+    count_nonzero,
+    moments,
+    numel,
+)
+from dcz.codec.mixed import CodebookPoints, Geometry, Points, Positions, TrellisPoints
+from dcz.codec.trellis import TrellisTensor
+from dcz.codec.varint import Cursor
+
+CODER = 7
+# Reconstruction: that of the member before; by steps without their lowest byte, which is 0.
+AS_BEFORE, SHORT = 7, 8
+# The geometry is not that of the shape.
+OWN_GEOMETRY = 16
+# Multiples of a step between the least and the greatest value, for each value.
+SPREAD = 64
+# Lengths of the lines of pixels, or the maps of filters, that rows of a matrix may consist of.
+LONGEST_KERNEL = 64
+# A geometry of its own takes up to five bytes.
+LEAST_GAIN = 6
+
+
+def states_of(tensor: SharedTensor) -> int:
+    """States of a tensor's trellis, 1 without one: those of a group are equal."""
+    return tensor.states if isinstance(tensor, TrellisTensor) else 1
+
+
+def encode(tensors: Sequence[SharedTensor], shapes: Sequence[tuple[int, ...]]) -> Frame:
+    """Code shared tensors together.
+
+    Parameters
+    ----------
+    tensors : sequence of SharedTensor
+        Of one dtype and equal `states_of`, with 1 to `MAX_MIXED_GROUP` elements together, and none
+        of them empty.
+    shapes : sequence of tuple of int
+    """
+    states = states_of(tensors[0])
+    head = bytearray()
+    before = None
+    points, positions, chunks = [], [], []
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        own, places = mixed.locate(tensor, SPREAD)
+        geometry = _best_geometry(places, shape) if states == 1 else Geometry.of(shape)
+        head += _encode_head(own, before, geometry, shape)
+        before = own
+        points.append(own)
+        positions.append(places)
+        chunks.append(geometry.whole(places.size))
+    code = kernels.encode_mixed_group(np.concatenate(positions), chunks, states)
+    description = _describe(points, positions, len(head), len(code))
+    return Frame(CODER, bytes(head) + code, description)
+
+
+def _best_geometry(positions: Positions, shape: tuple[int, ...]) -> Geometry:
+    """The shape's, or for a matrix one that finds the pixels or maps in its flattened rows."""
+    plain = Geometry.of(shape)
+    kernels_of_it = range(2, min(plain.row // 2, LONGEST_KERNEL) + 1) if plain.kernel == 1 else ()
+    if not positions.any():
+        return plain
+    divisors = [kernel for kernel in kernels_of_it if plain.row % kernel == 0]
+    others = [Geometry(plain.row, kernel, 1) for kernel in divisors]
+    sizes = {
+        geometry: len(kernels.encode_mixed_group(positions, [geometry.whole(positions.size)], 1))
+        for geometry in [plain, *others]
+    }
+    best = min(sizes, key=lambda geometry: sizes[geometry])
+    return best if sizes[best] + LEAST_GAIN <= sizes[plain] else plain
+
+
+def _encode_head(
+    points: Points, before: Points | None, geometry: Geometry, shape: tuple[int, ...]
+) -> bytes:
+    coded = points.encode()
+    if before is not None and coded == before.encode():
+        coded = bytes([AS_BEFORE])
+    elif isinstance(points, TrellisPoints) and coded[1] == 0:
+        coded = bytes([coded[0] | SHORT]) + coded[2:]
+    if geometry == Geometry.of(shape):
+        return coded
+    return bytes([coded[0] | OWN_GEOMETRY]) + geometry.encode() + coded[1:]
+
+
+def _read_head(cursor: Cursor, member: Member, before: Points | None) -> tuple[Points, Geometry]:
+    """Read what `_encode_head` wrote. Raises CorruptError."""
+    flags = cursor.byte("reconstruction")
+    if not flags & OWN_GEOMETRY:
+        return _read_points(flags, cursor, member, before), Geometry.of(member.shape)
+    geometry = Geometry.decode(cursor)
+    if geometry.row > member.numel:
+        raise CorruptError(f"geometry: rows of {geometry.row} in {member.numel} elements")
+    return _read_points(flags & ~OWN_GEOMETRY, cursor, member, before), geometry
+
+
+def _read_points(kind: int, cursor: Cursor, member: Member, before: Points | None) -> Points:
+    if kind == AS_BEFORE and before is not None:
+        return before
+    if kind < AS_BEFORE:
+        return mixed.read_points(kind, cursor, member)
+    if not SHORT < kind < SHORT | AS_BEFORE:
+        raise CorruptError(f"reconstruction: {kind} is none of those there are")
+    step = memoryview(b"\0" + cursor.take(3, "half step"))
+    return mixed.read_points(kind - SHORT, Cursor(step), member)
+
+
+class Decoder:
+    """Decodes a frame of mixed contexts of several tensors; see `FrameDecoder`."""
+
+    unit = MAX_MIXED_GROUP
+
+    def __init__(self, payload: memoryview, members: Sequence[Member]) -> None:
+        if not all(member.numel for member in members) or numel(members) > MAX_MIXED_GROUP:
+            raise CorruptError("mixed contexts of several tensors: one is empty, or all too large")
+        cursor = Cursor(payload)
+        self.points: list[Points] = []
+        self.chunks = []
+        for member in members:
+            before = self.points[-1] if self.points else None
+            points, geometry = _read_head(cursor, member, before)
+            self.points.append(points)
+            self.chunks.append(geometry.whole(member.numel))
+        if len({points.states for points in self.points}) > 1:
+            raise CorruptError("reconstruction: trellises of several numbers of states")
+        self.head = cursor.position
+        self.code = payload[self.head :]
+
+    def _positions(self) -> list[Positions]:
+        with corrupt("mixed contexts"):
+            found = kernels.decode_mixed_group(self.code, self.chunks, self.points[0].states)
+        ends = np.cumsum([chunk.numel for chunk in self.chunks])
+        return np.split(found, ends[:-1])
+
+    def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
+        """Decode all elements into `out`."""
+        parts = zip(self.points, self._positions(), strict=True)
+        np.concatenate([points.values(part) for points, part in parts], out=out)
+        if digests is not None:
+            kernels.write_digests(out, digests)
+
+    def describe(self) -> Description:
+        """Sizes and entropies of the index stream."""
+        return _describe(self.points, self._positions(), self.head, len(self.code))
+
+
+def _describe(
+    points: Sequence[Points], positions: Sequence[Positions], head: int, code: int
+) -> Description:
+    """What a frame holds: `head` and `code` in bytes, and the positions of each tensor."""
+    counted = [_count(*pair) for pair in zip(points, positions, strict=True)]
+    parts = Parts()
+    parts.add("codebooks", head)
+    parts.add("indices", code)
+    entropy = math.fsum(entropy_bits(counts) for _, counts in counted)
+    stream = StreamStatistics(
+        stream="index",
+        symbols=sum(part.size for part in positions),
+        alphabet=max(values.size for values, _ in counted),
+        fixed_bits=sum(fixed_bits(int(n.sum()), int(n.size)) for _, n in counted),
+        entropy_bits=entropy,
+        kl_bits=8 * code - entropy,
+        table_bits=0,
+        framing_bits=0,
+    )
+    return Description(
+        parts=parts.sizes,
+        streams=(stream,),
+        levels=tuple(int(values.size) for values, _ in counted),
+        nonzero=tuple(count_nonzero(values, counts) for values, counts in counted),
+        moments=tuple(moments(values, counts) for values, counts in counted),
+    )
+
+
+def _count(points: Points, positions: Positions) -> tuple[AnyArray, AnyArray]:
+    """A tensor's values, and how often each occurs."""
+    used, counts = np.unique(positions, return_counts=True)
+    if not isinstance(points, CodebookPoints):
+        return points.values(used), counts
+    every = np.zeros(points.codebook.size, np.int64)
+    every[points.indices(used)] = counts
+    return points.codebook, every

@@ -1,0 +1,60 @@
+"""What tests of the coders share: decoding a payload, and damaging it everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from dcz.codec import coders, kernels
+from dcz.codec.errors import CorruptError
+from dcz.codec.frame import Frame, FrameDecoder, Member
+
+Array = npt.NDArray[Any]
+Open = Callable[[memoryview, Sequence[Member]], FrameDecoder]
+# Bytes from one flip to the next: without C each decoding takes a while.
+STEP = 1 if kernels.BACKEND == "c" else 7
+
+
+def decode(open_payload: Open, payload: bytes, *members: Member) -> Array:
+    """All elements of the members of one dtype, whose description is made too."""
+    decoder = open_payload(memoryview(payload), members)
+    out = np.empty(sum(member.numel for member in members), members[0].dtype)
+    decoder.decode(0, out.size, out)
+    decoder.describe()
+    return out
+
+
+def decoded(frame: Frame, member: Member) -> Array:
+    """All elements of a frame, whose description must be that of its encoder."""
+    decoder = coders.open_frame(frame.coder, memoryview(frame.payload), [member])
+    out = np.empty(member.numel, member.dtype)
+    decoder.decode(0, out.size, out)
+    assert decoder.describe() == frame.description
+    assert sum(frame.description.parts.values()) == len(frame.payload)
+    return out
+
+
+def check_flipped_bits(open_payload: Open, payload: bytes, *members: Member) -> None:
+    """Every flipped bit is refused, or decodes to what was declared."""
+    numel = sum(member.numel for member in members)
+    for at in range(0, len(payload), STEP):
+        for bit in range(8):
+            flipped = payload[:at] + bytes([payload[at] ^ 1 << bit]) + payload[at + 1 :]
+            try:
+                out = decode(open_payload, flipped, *members)
+            except CorruptError:
+                continue
+            assert out.size == numel
+
+
+def check_prefixes(open_payload: Open, payload: bytes, member: Member) -> None:
+    """Every prefix is refused, and so is a byte too many."""
+    for size in range(len(payload)):
+        with pytest.raises(CorruptError):
+            decode(open_payload, payload[:size], member)
+    with pytest.raises(CorruptError, match="too many"):
+        decode(open_payload, payload + b"\0", member)
