@@ -267,7 +267,7 @@ def _share_by_rows(tensor: TensorSource, values: Weights, plan: TensorPlan) -> S
     """A grid for each class of rows; None where one for all is as good, or some are too fine."""
     assert plan.slope is not None and plan.metric is not None
     rows = plan.metric.row_classes(values.size)
-    if plan.coder != "auto" or rows is None or not stepped.takes_rows(tensor.shape):
+    if plan.coder == "huffman" or rows is None or not stepped.takes_rows(tensor.shape):
         return None
     steps = [
         _step_for(plan.slope / importance, grid.SLOPE_FACTOR) for importance in rows.importances
