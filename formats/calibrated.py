@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+import numpy as np
+
 from dcz.codec.calibration.record import Calibration, digest
 from dcz.codec.correct import Correction, corrections_of
 from dcz.codec.errors import InputError, located
-from dcz.codec.frame import is_floating
+from dcz.codec.frame import AnyArray, is_floating
 from dcz.codec.metric import Metric, metrics_of, unseen
 from dcz.codec.recipe import Recipe
 from dcz.formats.calibration_io import read_calibration
@@ -53,21 +55,9 @@ class Calibrated:
             calibration = read_calibration(calibration)
         with located(file=file):
             calibration = _renamed(calibration, checkpoint)
-        tied = set(checkpoint.ties) | set(checkpoint.ties.values())
-        changeable = {
-            name: info.shape
-            for name, info in checkpoint.tensors.items()
-            if is_floating(info.dtype) and name not in tied
-        }
-        shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
-        found = corrections_of(calibration, shapes)
-        # A tensor of zeros has no size that an error could be told against.
-        found = {
-            target: correction
-            for target, correction in found.items()
-            if target in changeable and checkpoint.read(target).any()
-        }
-        sources = find_sources(checkpoint, recipe, apart=found)
+            repaired = _repaired(calibration, checkpoint)
+        found = _correctable(calibration, checkpoint)
+        sources = find_sources(checkpoint, recipe, apart={*found, *repaired}).giving(repaired)
         stored = {source.name: source.shape for source in sources.stored}
         corrections = {target: c for target, c in found.items() if c.weight in stored}
         centred = {correction.weight for correction in corrections.values()}
@@ -75,9 +65,40 @@ class Calibrated:
         return cls(
             sources,
             metrics_of(calibration, stored, centred),
-            corrections,
+            {target: c for target, c in corrections.items() if target not in repaired},
             tuple(unseen(calibration, floating)),
         )
+
+
+def _correctable(calibration: Calibration, checkpoint: Checkpoint) -> dict[str, Correction]:
+    """The corrections that can be made: not of tensors that are tied to others."""
+    tied = set(checkpoint.ties) | set(checkpoint.ties.values())
+    shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
+    return {
+        target: correction
+        for target, correction in corrections_of(calibration, shapes).items()
+        if target not in tied
+        and is_floating(checkpoint.tensors[target].dtype)
+        # A tensor of zeros has no size that an error could be told against.
+        and checkpoint.read(target).any()
+    }
+
+
+def _repaired(calibration: Calibration, checkpoint: Checkpoint) -> Mapping[str, AnyArray]:
+    """What is to be stored in place of the checkpoint's tensors.
+
+    Raises
+    ------
+    InputError
+        If one does not fit.
+    """
+    for name, array in calibration.repaired.items():
+        info = checkpoint.tensors.get(name)
+        if info is None or (info.shape, info.dtype) != (array.shape, array.dtype):
+            raise InputError("calibration repaired it, the checkpoint has no such", tensor=name)
+        if not np.isfinite(array).all():
+            raise InputError("its repaired values are not finite", tensor=name)
+    return calibration.repaired
 
 
 def _renamed(calibration: Calibration, checkpoint: Checkpoint) -> Calibration:

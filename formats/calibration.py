@@ -9,15 +9,20 @@ PyTorch is imported by what runs a model, and not by what reads a calibration.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dcz.codec.calibration.record import Calibration
+from dcz.codec.frame import AnyArray
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.calibration_io import read_calibration, write_calibration
+from dcz.formats.memory import load_state_dict
 from dcz.formats.state_dict import StateDictCheckpoint
 from dcz.formats.terminal import Progress
 from dcz.formats.torch_tensors import require_torch
@@ -141,7 +146,12 @@ def pack_model(
     output: Output | None = None,
     jobs: int | None = None,
 ) -> Report:
-    """Calibrate a model and pack it in one go.
+    """Calibrate a model, pack it, and repair what the packed one still does otherwise.
+
+    Where the inputs can be joined to one batch, the packed network is run beside the original:
+    its biases and the moments of its batch norms are corrected in the order of the layers, see
+    `dcz.training.recalibrate`, and stored in place of the original's. That takes the memory of
+    one forward pass over all inputs.
 
     Parameters
     ----------
@@ -159,6 +169,39 @@ def pack_model(
     """
     from dcz.formats.packing import pack
 
-    found = collect(model, inputs, output=output)
+    batches = list(inputs)
+    found = collect(model, batches, output=output)
     chosen = replace(recipe or Recipe(preset="balanced"), calibration=found)
-    return pack(StateDictCheckpoint(model.state_dict()), dest, chosen, jobs=jobs)
+    checkpoint = StateDictCheckpoint(model.state_dict())
+    report = pack(checkpoint, dest, chosen, jobs=jobs)
+    repaired = _repaired(model, dest, found, batches)
+    if not repaired:
+        return report
+    chosen = replace(chosen, calibration=replace(found, repaired=repaired))
+    return pack(checkpoint, dest, chosen, jobs=jobs)
+
+
+def _repaired(
+    model: torch.nn.Module, path: Path, found: Calibration, batches: list[Any]
+) -> dict[str, AnyArray]:
+    """The tensors that repair of the packed model changes; none without a single batch."""
+    from dcz.codec.calibration.inputs import joined
+    from dcz.training import recalibrate
+
+    together = joined(batches)
+    if together is None:
+        return {}
+    packed = copy.deepcopy(model)
+    # The file's own corrections are estimates of what is measured here: only weights are taken.
+    weights = load_state_dict(path)
+    packed.load_state_dict({name: weights[name] for name in found.tensors}, strict=False)
+    recalibrate(model, packed, together)
+    before, after = (
+        StateDictCheckpoint(model.state_dict()),
+        StateDictCheckpoint(packed.state_dict()),
+    )
+    return {
+        name: after.read(name)
+        for name in before.tensors
+        if name not in found.tensors and not np.array_equal(before.read(name), after.read(name))
+    }

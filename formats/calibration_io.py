@@ -1,7 +1,7 @@
 """Reads and writes what calibration found out, as a safetensors file.
 
 For each tensor `rows/NAME`, for the moments of each input `scale/NAME`, `correlation/NAME` and
-`mean/NAME`; everything else is JSON in the metadata.
+`mean/NAME`, for what was repaired `repaired/NAME`; everything else is JSON in the metadata.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def write_calibration(calibration: Calibration, path: str | os.PathLike[str]) ->
         arrays[f"correlation/{name}"] = moments.correlation
         if moments.mean is not None:
             arrays[f"mean/{name}"] = moments.mean
+    arrays |= {f"repaired/{name}": array for name, array in calibration.repaired.items()}
     infos = [checked_info(name, array.dtype, array.shape) for name, array in arrays.items()]
     metadata = {KEY: json.dumps(_header(calibration), separators=(",", ":"))}
     with atomic_writer(path) as stream:
@@ -83,8 +84,7 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
 def _calibration(header: dict[str, Any], arrays: dict[str, AnyArray]) -> Calibration:
     if header.get("version") != VERSION:
         raise InputError("not a calibration of dcz.calibration.collect, or one of a newer release")
-    names = [name.partition("/")[2] for name in arrays if name.startswith("scale/")]
-    moments = {name: _moments(name, arrays) for name in names}
+    moments = {name: _moments(name, arrays) for name in _names(arrays, "scale")}
     tensors = {
         name: _sensed(name, row, arrays[f"rows/{name}"], moments)
         for name, row in header["tensors"].items()
@@ -94,7 +94,13 @@ def _calibration(header: dict[str, Any], arrays: dict[str, AnyArray]) -> Calibra
         raise InputError(f"the output's energy {energy} is not positive")
     if not any(sensed.rows.any() for sensed in tensors.values()):
         raise InputError("the output depends on no tensor")
-    return Calibration(tensors, moments, energy, int(header["samples"]))
+    repaired = {name: arrays[f"repaired/{name}"] for name in _names(arrays, "repaired")}
+    return Calibration(tensors, moments, energy, int(header["samples"]), repaired)
+
+
+def _names(arrays: dict[str, AnyArray], kind: str) -> list[str]:
+    parts = [name.partition("/") for name in arrays]
+    return [name for found, _, name in parts if found == kind]
 
 
 def _moments(name: str, arrays: dict[str, AnyArray]) -> Moments:

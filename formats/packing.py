@@ -271,10 +271,8 @@ class _Packer:
         correction = self.corrections[source.name]
         if correction.weight not in shifts:
             return _encode(source, tensor_plan)
-        original = source.read()
-        array = correction.apply(original, shifts[correction.weight])
-        result = _encode(dataclasses.replace(source, given=array), tensor_plan)
-        return dataclasses.replace(result, tensor=pipeline.corrected(original, result.tensor))
+        array = correction.apply(source.read(), shifts[correction.weight])
+        return _encode(dataclasses.replace(source, given=array), tensor_plan)
 
     def _add(self, writer: ContainerWriter, result: _Result) -> None:
         self.errors.add(result)
@@ -360,6 +358,8 @@ class _Packer:
 
 def _encode(source: Source, tensor_plan: TensorPlan) -> _Result:
     tensor = pipeline.encode(source, tensor_plan)
+    if source.given is not None:
+        tensor = pipeline.corrected(source.original(), tensor)
     return _Result(source, tensor, _digest_of_decoded(tensor))
 
 

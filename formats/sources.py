@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,7 +47,11 @@ class Source:
 
     def read(self) -> AnyArray:
         """Its elements; may be called more than once. Raises InputError for bad data."""
-        return self.checkpoint.read(self.info.name) if self.given is None else self.given
+        return self.original() if self.given is None else self.given
+
+    def original(self) -> AnyArray:
+        """What the checkpoint has. Raises InputError for bad data."""
+        return self.checkpoint.read(self.info.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,11 @@ class Sources:
     checkpoint: Checkpoint
     stored: list[Source]
     aliases: dict[str, str]
+
+    def giving(self, arrays: Mapping[str, AnyArray]) -> Sources:
+        """The same with some arrays in place of the stored tensors of their names."""
+        stored = [replace(source, given=arrays.get(source.name)) for source in self.stored]
+        return replace(self, stored=stored)
 
     def original(self, name: str) -> str:
         """The stored tensor that a tensor equals."""

@@ -303,6 +303,44 @@ def test_biases_and_norms_take_up_the_shift_of_the_mean(tmp_path: Path) -> None:
     assert main(["verify", str(path), "--against", str(source)]) == 0
 
 
+def convolutions() -> Any:
+    torch.manual_seed(3)
+    model = nn.Sequential(
+        nn.Conv1d(1, 24, 5, bias=False), nn.BatchNorm1d(24), nn.ReLU(),
+        nn.Conv1d(24, 24, 5, bias=False), nn.BatchNorm1d(24), nn.ReLU(),
+        nn.Flatten(), nn.Linear(24 * 16, 8),
+    )  # fmt: skip
+    model(torch.cat(mixed_inputs(40))[:, None])
+    return model.eval()
+
+
+def test_a_packed_model_has_the_originals_moments(tmp_path: Path) -> None:
+    model, packed, path = convolutions(), convolutions(), tmp_path / "m.dcz"
+    inputs = [x[:, None] for x in mixed_inputs(40)]
+    recipe = dcz.Recipe(preset="balanced", max_error=0.05)
+    report = dcz.pack_model(model, inputs, path, recipe)
+    assert report.output_error is not None and report.output_error <= 0.05
+    dcz.load_model(packed, path)
+    x = torch.cat(inputs)
+    for layers in (slice(0, 2), slice(0, 5), slice(0, 8)):
+        made = [network[layers](x).transpose(0, 1).flatten(1) for network in (model, packed)]
+        torch.testing.assert_close(made[0].mean(1), made[1].mean(1), rtol=1e-3, atol=1e-4)
+        if layers.stop < 8:
+            torch.testing.assert_close(made[0].var(1), made[1].var(1), rtol=1e-3, atol=1e-4)
+
+
+def test_batches_are_joined_where_they_fit() -> None:
+    from dcz.codec.calibration.inputs import joined
+
+    a, b = torch.ones(2, 3), torch.zeros(1, 3)
+    assert torch.equal(joined([a, b]), torch.cat([a, b]))
+    assert torch.equal(joined([{"x": a}, {"x": b}])["x"], torch.cat([a, b]))
+    assert torch.equal(joined([(a, b), (b, a)])[1], torch.cat([b, a]))
+    assert joined([a, torch.zeros(1, 4)]) is None
+    assert joined([(a, 5), (b, 5)]) is None
+    assert joined([]) is None
+
+
 def test_allocation_gives_equal_bytes_for_any_number_of_jobs(tmp_path: Path) -> None:
     rows = np.geomspace(1, 100, 64).astype(np.float32)
     arrays = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dcz.codec.calibration.observe import Output, call, evaluating, pick
+from dcz.codec.calibration.observe import Output, call, evaluating, keeping_buffers, pick
 from dcz.codec.errors import InputError
 
 LOW = 0.05
@@ -59,7 +60,11 @@ def compare(
 ) -> Fidelity:
     """Run both models; see `dcz.calibration.fidelity`."""
     pairs = []
-    with evaluating(original), evaluating(packed), torch.no_grad():
+    with ExitStack() as stack:
+        for model in (original, packed):
+            stack.enter_context(evaluating(model))
+            stack.enter_context(keeping_buffers(model))
+        stack.enter_context(torch.no_grad())
         for batch in inputs:
             outputs = [pick(call(model, batch), output) for model in (original, packed)]
             pairs.append([_by_sample(found) for found in outputs])

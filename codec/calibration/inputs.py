@@ -1,4 +1,4 @@
-"""Inputs without data."""
+"""Inputs without data, and batches that are joined to one."""
 
 from __future__ import annotations
 
@@ -32,3 +32,18 @@ def _random(example: Tensor, draw: torch.Generator) -> Tensor:
         return (noise * spread.cpu() + example.float().mean().cpu()).to(example)
     low, high = int(example.min()), int(example.max())
     return torch.randint(low, high + 1, example.shape, generator=draw).to(example)
+
+
+def joined(batches: list[Any]) -> Any | None:
+    """All batches as one; None where their samples differ in shape, or no tensors are in them."""
+    first = batches[0] if batches else None
+    if isinstance(first, Tensor):
+        alike = all(batch.shape[1:] == first.shape[1:] for batch in batches)
+        return torch.cat(batches) if alike and first.dim() > 0 else None
+    if isinstance(first, Mapping):
+        parts = {key: joined([batch[key] for batch in batches]) for key in first}
+        return None if any(part is None for part in parts.values()) else parts
+    if isinstance(first, tuple | list):
+        found = [joined(list(column)) for column in zip(*batches, strict=True)]
+        return None if any(part is None for part in found) else type(first)(found)
+    return None

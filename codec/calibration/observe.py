@@ -65,6 +65,7 @@ def observe(
     signs = torch.Generator().manual_seed(0)
     with ExitStack() as stack:
         stack.enter_context(evaluating(model))
+        stack.enter_context(keeping_buffers(model))
         stack.enter_context(_asking_for_gradients(model))
         layers = stack.enter_context(Layers(model))
         sums = _Sums(model, layers)
@@ -115,15 +116,23 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; in the end each module's mode and all buffers are as before."""
+    """Evaluation mode; in the end each module's mode is as before."""
     modes = {module: module.training for module in model.modules()}
-    buffers = {buffer: buffer.clone() for buffer in model.buffers()}
+    model.eval()
     try:
-        model.eval()
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def keeping_buffers(model: nn.Module) -> Iterator[None]:
+    """In the end all buffers are as before, for models that change some in evaluation mode."""
+    buffers = {buffer: buffer.clone() for buffer in model.buffers()}
+    try:
+        yield
+    finally:
         with torch.no_grad():
             for buffer, value in buffers.items():
                 buffer.copy_(value)

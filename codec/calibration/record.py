@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -120,12 +120,16 @@ class Calibration:
     energy : float
         Mean over the samples of the output's sum of squares.
     samples : int
+    repaired : mapping from a tensor's name to array
+        What to store in place of the checkpoint's own biases and moments of batch norms, which
+        then is not corrected further.
     """
 
     tensors: Mapping[str, Sensed]
     moments: Mapping[str, Moments]
     energy: float
     samples: int
+    repaired: Mapping[str, AnyArray] = field(default_factory=dict)
 
 
 def digest(array: AnyArray) -> int:
