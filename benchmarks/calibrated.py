@@ -207,10 +207,9 @@ def efficientnet_rows(scratch: Path) -> list[Row]:
     """Agreement of the top class at given sizes, with the spread over the photographs' crops."""
     source = fetch("efficientnet-lite0")
     model = efficientnet.load(source)
-    test = photographs.crops(photographs.TEST, 160, seed=2).split(8)
-    known = dcz.calibration.collect(
-        model, photographs.crops(photographs.CALIBRATION, 256, seed=0).split(4)
-    )
+    test = torch.split(photographs.crops(photographs.TEST, 160, seed=2), 8)
+    images = torch.split(photographs.crops(photographs.CALIBRATION, 256, seed=0), 4)
+    known = dcz.calibration.collect(model, images)
     rows = []
     for size in SIZES:
         for method, calibration in (("balanced", None), ("balanced, calibrated", known)):

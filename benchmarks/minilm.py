@@ -40,7 +40,8 @@ class Embeddings(nn.Module):
         """Embed token numbers: int64[sentences, tokens] to float32[..., 384]."""
         places = self.position_embeddings(torch.arange(ids.shape[1]))
         kinds = self.token_type_embeddings(torch.zeros_like(ids))
-        return self.LayerNorm(self.word_embeddings(ids) + places + kinds)
+        embedded: Tensor = self.LayerNorm(self.word_embeddings(ids) + places + kinds)
+        return embedded
 
 
 class Layer(nn.Module):
@@ -55,19 +56,23 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """One layer: float32[sentences, tokens, 384]; the mask is true where tokens are."""
-        heads = self.attention["self"]
         split = (x.shape[0], x.shape[1], HEADS, -1)
         query, key, value = (
-            heads[name](x).view(split).transpose(1, 2) for name in ("query", "key", "value")
+            self.get_submodule(f"attention.self.{name}")(x).view(split).transpose(1, 2)
+            for name in ("query", "key", "value")
         )
         mixed = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask[:, None, None, :]
         )
         mixed = mixed.transpose(1, 2).reshape(x.shape)
-        out = self.attention["output"]
-        x = out["LayerNorm"](out["dense"](mixed) + x)
-        inner = functional.gelu(self.intermediate["dense"](x))
-        return self.output["LayerNorm"](self.output["dense"](inner) + x)
+        x = self.add("attention.output", mixed, x)
+        return self.add("output", functional.gelu(self.intermediate["dense"](x)), x)
+
+    def add(self, name: str, inner: Tensor, x: Tensor) -> Tensor:
+        """What an output block makes of `inner`, added to `x` and normalised."""
+        dense, norm = (self.get_submodule(f"{name}.{part}") for part in ("dense", "LayerNorm"))
+        added: Tensor = norm(dense(inner) + x)
+        return added
 
 
 def _output(width: int) -> nn.ModuleDict:
@@ -87,8 +92,8 @@ class MiniLM(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Embeddings of sentences, float32[sentences, 384]."""
         x = self.embeddings(ids)
-        for layer in self.encoder["layer"]:
-            x = layer(x, mask)
+        for number in range(LAYERS):
+            x = self.get_submodule(f"encoder.layer.{number}")(x, mask)
         weights = mask[:, :, None].to(x.dtype)
         return functional.normalize((x * weights).sum(1) / weights.sum(1), dim=-1)
 
@@ -186,8 +191,8 @@ def science() -> list[str]:
 
 def readmes() -> list[str]:
     """Descriptions of the packages that are installed here."""
-    texts = (found.metadata.get_payload() for found in metadata.distributions())
-    return _sentences(_paragraphs("\n\n".join(sorted({str(text) for text in texts}))))
+    texts = {str(found.metadata.json.get("description", "")) for found in metadata.distributions()}
+    return _sentences(_paragraphs("\n\n".join(sorted(texts))))
 
 
 def _docstrings(packages: Sequence[str]) -> Iterator[str]:
