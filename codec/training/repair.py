@@ -98,8 +98,9 @@ def _attach(name: str, module: nn.Module, hook: _Hook) -> Any:
 
 def _moments(module: nn.Module, values: Tensor) -> _Moments:
     others = [d for d in range(values.ndim) if d != _channel_dimension(module, values)]
-    wide = values.double()
-    return wide.mean(others), wide.var(others, correction=0)
+    wide = values if values.dtype == torch.float64 else values.float()
+    variance, mean = torch.var_mean(wide, others, correction=0)
+    return mean.double(), variance.double()
 
 
 def _channel_dimension(module: nn.Module, values: Tensor) -> int:
