@@ -49,15 +49,15 @@ def test_predicted_error_of_a_linear_layer_is_the_real_one() -> None:
     change = torch.randn(5, 24, generator=torch.Generator().manual_seed(3)) / 10
     moved = torch.cat(inputs) @ change.T
     outputs = torch.cat([model(x) for x in inputs])
-    real = float(moved.square().sum() / outputs.square().sum())
-    assert metric.error(change.numpy().reshape(-1)) == pytest.approx(real, rel=0.01)
+    real = float((moved.square().sum() / outputs.square().sum()).detach())
+    assert metric.error(change.numpy().reshape(-1)) == pytest.approx(real, rel=0.03)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize(("dilation", "padding"), [(1, 0), (2, 1), (1, "same")])
 def test_moments_of_a_convolution(groups: int, dilation: int, padding: Any) -> None:
     layer = nn.Conv2d(4, 8, 3, padding=padding, dilation=dilation, groups=groups)
-    images = [torch.randn(2, 4, 9, 8) for _ in range(3)]
+    images = [torch.randn(6, 4, 9, 8)]
     found = dcz.calibration.collect(layer, images).moments[""]
     margin = {0: 0, 1: 1, "same": 1}[padding]
     patches = nn.functional.unfold(torch.cat(images), 3, dilation=dilation, padding=margin)
@@ -66,6 +66,22 @@ def test_moments_of_a_convolution(groups: int, dilation: int, padding: Any) -> N
     np.testing.assert_allclose(found.second(), expected, atol=2e-3)
     assert found.mean is not None
     np.testing.assert_allclose(found.mean, rows.mean(0), atol=1e-5)
+
+
+def test_correlations_are_shrunk_as_far_as_inputs_are_few() -> None:
+    def second(inputs: list[Any]) -> np.ndarray[Any, Any]:
+        found = dcz.calibration.collect(nn.Linear(32, 4), inputs).moments[""].second()[0]
+        return np.asarray(found)
+
+    few = list(torch.randn(6, 4, 32, generator=torch.Generator().manual_seed(1)))
+    rows = torch.cat(few).double().numpy()
+    raw = rows.T @ rows / len(rows)
+    assert np.linalg.norm(second(few) - np.eye(32)) < 0.5 * np.linalg.norm(raw - np.eye(32))
+    np.testing.assert_allclose(np.diag(second(few)), np.diag(raw), rtol=1e-2)
+    many = mixed_inputs(200, width=32)
+    rows = torch.cat(many).double().numpy()
+    raw = rows.T @ rows / len(rows)
+    np.testing.assert_allclose(second(many), raw, atol=0.02 * np.abs(raw).max())
 
 
 def test_layers_with_one_input_share_its_moments() -> None:
