@@ -161,7 +161,8 @@ def pack_model(
     dest : path
         The `.dcz` file to write.
     recipe : Recipe, optional
-        By default the preset ``balanced``, within a relative error of the output of 1e-3.
+        By default the preset ``balanced``, within a relative error of the output of 1e-3. With a
+        calibration of its own nothing is measured anew.
     output : callable, optional
         Picks the tensor that counts.
     jobs : int, optional
@@ -170,8 +171,9 @@ def pack_model(
     from dcz.formats.packing import pack
 
     batches = list(inputs)
-    found = collect(model, batches, output=output)
-    chosen = replace(recipe or Recipe(preset="balanced"), calibration=found)
+    recipe = recipe or Recipe(preset="balanced")
+    found = _given(recipe) or collect(model, batches, output=output)
+    chosen = replace(recipe, calibration=found)
     checkpoint = StateDictCheckpoint(model.state_dict())
     report = pack(checkpoint, dest, chosen, jobs=jobs)
     repaired = _repaired(model, dest, found, batches)
@@ -179,6 +181,11 @@ def pack_model(
         return report
     chosen = replace(chosen, calibration=replace(found, repaired=repaired))
     return pack(checkpoint, dest, chosen, jobs=jobs)
+
+
+def _given(recipe: Recipe) -> Calibration | None:
+    given = recipe.calibration
+    return given if given is None or isinstance(given, Calibration) else read_calibration(given)
 
 
 def _repaired(
