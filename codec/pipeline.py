@@ -16,6 +16,7 @@ from dcz.codec import (
     mixed_group,
     multiples,
     plane_methods,
+    row_trellis,
     share,
     stepped,
     trellis,
@@ -37,6 +38,8 @@ from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.metric import Floats, Floats32
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
+from dcz.codec.row_trellis import RowTrellisTensor
+from dcz.codec.runs import MAX_CLASSES
 from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
 from dcz.codec.stepped import SteppedTensor
 
@@ -109,6 +112,8 @@ def _few_coded_weights(tensor: EncodedTensor) -> SharedTensor | None:
     if size > SHORT_CODE or not 0 < tensor.array.size <= MAX_MIXED_GROUP:
         return None
     shared = tensor.shared or share.already_shared(tensor.array, ALREADY_SHARED)
+    if isinstance(shared, RowTrellisTensor):
+        return None  # frames of several tensors have no steps by rows
     if shared is not None:
         return shared if mixed.codable(shared) else None
     values = share.by_values(tensor.array, ALREADY_SHARED)
@@ -250,13 +255,37 @@ def _share_by_trellis(
 ) -> SharedTensor | None:
     """The trellis that suits the slope; None if its steps would be too many."""
     assert plan.slope is not None
-    step = _step_for(plan.slope, trellis.SLOPE_FACTOR)
+    factor = trellis.SLOPE_FACTOR if plan.metric is None else trellis.SAVING_FACTOR
+    shared = _share_by_row_trellis(tensor, values, plan, factor)
+    step = _step_for(plan.slope, factor)
     greatest = max(summary.maximum, -summary.minimum)
-    if not step or greatest / step > trellis.MOST_STEPS:
-        return None
-    shared = trellis.quantize(_kept(values, plan), tensor.shape, step, plan.states, tensor.dtype)
+    if shared is None and step and greatest / step <= trellis.MOST_STEPS:
+        shared = trellis.quantize(
+            _kept(values, plan), tensor.shape, step, plan.states, tensor.dtype
+        )
     # Rounding up may lead past a narrow dtype's greatest number.
-    return shared if np.isfinite(shared.codebook.astype(np.float64)).all() else None
+    finite = shared is not None and np.isfinite(shared.codebook.astype(np.float64)).all()
+    return shared if finite else None
+
+
+def _share_by_row_trellis(
+    tensor: TensorSource, values: Weights, plan: TensorPlan, factor: float
+) -> SharedTensor | None:
+    """A trellis with steps by rows; None where one step is as good, or some are too fine."""
+    assert plan.slope is not None
+    if plan.metric is None or not stepped.takes_rows(tensor.shape):
+        return None
+    rows = plan.metric.row_classes(values.size, MAX_CLASSES)
+    if rows is None:
+        return None
+    steps = [_step_for(plan.slope / importance, factor) for importance in rows.importances]
+    kept = _kept(values, plan)
+    try:
+        return row_trellis.quantize(
+            kept, tensor.shape, steps, rows.classes, plan.states, tensor.dtype
+        )
+    except ValueError:
+        return None
 
 
 def _kept(values: Weights, plan: TensorPlan) -> Weights:

@@ -211,11 +211,11 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
 
 
 def _measured(tensor: TensorSource, plan: TensorPlan, metric: Metric) -> TensorPlan:
-    """The plan with a tensor's metric, on a grid where that gains more than a trellis does."""
+    """The plan with a tensor's metric, on a grid where errors can make up for each other."""
     if not plan.share:
         return plan
-    on_grid = metric.factors is not None or metric.row_classes(math.prod(tensor.shape)) is not None
-    quantizer = "grid" if plan.quantizer == "trellis" and on_grid else plan.quantizer
+    on_grid = plan.quantizer == "trellis" and metric.factors is not None
+    quantizer = "grid" if on_grid else plan.quantizer
     return replace(plan, metric=metric, quantizer=quantizer)
 
 

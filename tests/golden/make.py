@@ -22,7 +22,7 @@ import ml_dtypes
 import numpy as np
 
 import dcz
-from dcz.codec import classes, grid, mixed, mixed_group, trellis
+from dcz.codec import classes, grid, mixed, mixed_group, row_trellis, trellis
 from dcz.codec.frame import SharedTensor
 from dcz.formats.dtypes import DTYPES
 
@@ -284,6 +284,17 @@ def mixed_codebook() -> bytes:
 @frame
 def mixed_multiples() -> bytes:
     return frame_of_few([-0.2, -0.1, 0, 0.1, 0.3])
+
+
+@frame
+def mixed_row_steps() -> bytes:
+    classes = random(24).permutation(np.arange(23) % 3).astype(np.uint8)
+    steps = (0.05, 0.4, 3.0)
+    values = random(25).laplace(size=(23, 2, 9)) * np.geomspace(0.2, 4, 23)[:, None, None]
+    shared = row_trellis.quantize(
+        values.astype(np.float32).reshape(-1), values.shape, steps, classes, 16, np.dtype("float16")
+    )
+    return frame_of_mixed(shared, values.shape)
 
 
 def frame_of_few(values: list[float]) -> bytes:
