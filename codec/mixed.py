@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels, multiples
+from dcz.codec.column_trellis import ColumnTrellisTensor
 from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
 from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
@@ -33,6 +34,7 @@ from dcz.codec.frame import (
 )
 from dcz.codec.kernels import Chunk
 from dcz.codec.mixed_points import (
+    BY_ROWS,
     CodebookPoints,
     Points,
     Positions,
@@ -47,6 +49,8 @@ from dcz.codec.trellis import CHUNK, TrellisTensor
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 6
+# Added to the kind of a trellis that runs through the columns of a tensor.
+BY_COLUMNS = 16
 PIECE = 1 << 16
 
 
@@ -117,12 +121,14 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
         Of the tensor.
     """
     points, positions = locate(tensor, multiples.SPREAD)
-    geometry = Geometry.of(shape)
+    geometry, head = Geometry.of(shape), points.encode()
+    if isinstance(tensor, ColumnTrellisTensor):
+        positions, geometry = tensor.positions_by_columns, Geometry(tensor.rows, 1, 1)
+        head = bytes([head[0] | BY_COLUMNS]) + head[1:]
     coded = [
         kernels.encode_mixed(positions[c.start : c.start + c.numel], c, points.states)
         for c in geometry.chunks(positions.size)
     ]
-    head = points.encode()
     framing = geometry.encode() + b"".join(encode_varint(len(data)) for data in coded)
     layout = Layout(len(head), len(framing), sum(len(data) for data in coded))
     counts = new_counts(points)
@@ -154,17 +160,22 @@ def locate(tensor: SharedTensor, spread: int) -> tuple[Points, Positions]:
 class Decoder:
     """Decodes a frame of mixed contexts; see `FrameDecoder`."""
 
-    unit = CHUNK
-
     def __init__(self, payload: memoryview, members: Sequence[Member]) -> None:
         cursor = Cursor(payload)
         if len(members) != 1 or members[0].numel == 0:
             raise CorruptError("a frame of mixed contexts has one tensor, which is not empty")
         self.payload = payload
-        self.points = read_points(cursor.byte("reconstruction"), cursor, members[0])
+        numel = members[0].numel
+        kind = cursor.byte("reconstruction")
+        self.by_columns = BY_COLUMNS < kind < BY_COLUMNS | BY_ROWS
+        own = kind - BY_COLUMNS if self.by_columns else kind
+        self.points = read_points(own, cursor, members[0])
         head = cursor.position
         geometry = Geometry.decode(cursor)
-        numel = members[0].numel
+        if self.by_columns and numel % geometry.row:
+            raise CorruptError(f"geometry: columns of {geometry.row} in {numel} elements")
+        self.unit = numel if self.by_columns else CHUNK
+        self.row = geometry.row
         # One byte of the payload for each chunk at least, before anything is allocated for it.
         sizes = [cursor.varint("chunk size", high=len(payload)) for _ in range(0, numel, CHUNK)]
         self.offsets = np.cumsum([cursor.position, *sizes]).tolist()
@@ -183,12 +194,13 @@ class Decoder:
 
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
+        target = out.reshape(self.row, -1).T.flat if self.by_columns else out
         for chunk, positions in self._positions(range(start // CHUNK, -(-stop // CHUNK))):
             for at in range(0, chunk.numel, PIECE):
                 piece = positions[at : at + PIECE]
                 first = chunk.start + at
                 values = self.points.values(piece, first)
-                out[first - start : first - start + piece.size] = values
+                target[first - start : first - start + piece.size] = values
         if digests is not None:
             kernels.write_digests(out, digests)
 

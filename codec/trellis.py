@@ -129,12 +129,23 @@ def positions_of(
     values: Weights, shape: tuple[int, ...], step: float, states: int, slope_factor: float
 ) -> npt.NDArray[np.int32]:
     """The positions, in half steps, that `quantize` gives weights, whose step is a float32."""
+    classes, rates = rates_of(values, shape, step, states, slope_factor)
+    return _run(values, step, states, classes, rates)[0]
+
+
+def rates_of(
+    values: Weights, shape: tuple[int, ...], step: float, states: int, slope_factor: float
+) -> tuple[npt.NDArray[np.uint8], Floats]:
+    """The class of each weight, and their rates; see `kernels.quantize_trellis`.
+
+    Raises ValueError if the step is too small.
+    """
     classes = _classes(values, shape, step)
     counts = np.zeros((kernels.RATE_CLASSES, 2, kernels.RATE_LEVELS), np.int64)
     for _ in range(PASSES - 1):
         fewer = min(states, ESTIMATING_STATES)
         counts = _run(values, step, fewer, classes, slope_factor * _rates(counts))[1]
-    return _run(values, step, states, classes, slope_factor * _rates(counts))[0]
+    return classes, slope_factor * _rates(counts)
 
 
 def _run(

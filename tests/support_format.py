@@ -654,8 +654,11 @@ def geometry_of(cursor: Reader) -> tuple[int, int, int]:
 def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
     total = members[0].numel
-    points = points_of(cursor.u8(), cursor, members[0].dtype, total)
+    kind = cursor.u8()
+    by_columns = 17 <= kind <= 22
+    points = points_of(kind - 16 * by_columns, cursor, members[0].dtype, total)
     geometry = geometry_of(cursor)
+    need(not by_columns or total % geometry[0] == 0, "columns")
     sizes = [cursor.varint() for _ in range(0, total, 2**22)]
     out = []
     for number, length in enumerate(sizes):
@@ -665,6 +668,9 @@ def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
         found = mixture.elements(min(2**22, total - first))
         out += [points.element(at, *e) for at, e in enumerate(found, first)]
         mixture.end()
+    if by_columns:
+        row = geometry[0]
+        out = [out[c * row + r] for r in range(row) for c in range(total // row)]
     return b"".join(out)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import support_payloads
+from support_moments import factors_of
 
-from dcz.codec import mixed, row_trellis, trellis
+from dcz.codec import column_trellis, mixed, row_trellis, trellis
 from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.frame import Member, SharedTensor
 
@@ -34,21 +35,25 @@ def small_payloads() -> list[tuple[bytes, Member]]:
     rows = row_trellis.quantize(
         values.reshape(-1), values.shape, (0.3, 0.7), np.array([0, 1, 1, 0], np.uint8), 64
     )
+    columns = column_trellis.quantize(
+        rng.laplace(size=160), (32, 5), 0.4, 4, factors_of(rng, 5), None, FLOATS
+    )
     few = SharedTensor(rng.integers(0, 3, 50).astype(np.uint8), np.arange(3.0), False)
     return [
         (bytes(mixed.encode(shared, values.shape).payload), shared.member),
         (bytes(mixed.encode(few, (5, 10)).payload), few.member),
         (bytes(mixed.encode(rows, values.shape).payload), rows.member),
+        (bytes(mixed.encode(columns, (32, 5)).payload), columns.member),
     ]
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_every_flipped_bit_is_refused_or_harmless(number: int) -> None:
     payload, member = small_payloads()[number]
     support_payloads.check_flipped_bits(mixed.Decoder, payload, member)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_every_prefix_is_refused(number: int) -> None:
     payload, member = small_payloads()[number]
     support_payloads.check_prefixes(mixed.Decoder, payload, member)
@@ -122,7 +127,11 @@ def test_the_smallest_payload_of_classes_of_rows_decodes() -> None:
     [
         (b"\x08" + ONE_STEP, "reconstruction"),
         (b"\x0f" + ONE_STEP, "reconstruction"),
+        (b"\x10" + ONE_STEP, "reconstruction"),
+        (b"\x17" + ONE_STEP, "reconstruction"),
         (b"\x1a" + ONE_STEP, "reconstruction"),
+        (b"\x22" + ONE_STEP, "reconstruction"),
+        (b"\x12" + ONE_STEP + b"\x05\x01\x01\x00", "columns of 5 in 24"),
         (b"\x0a\x00", "classes"),
         (b"\x0a\x01" + ONE_STEP + LINE, "one class"),
         (b"\x0a\x11", "classes"),
