@@ -93,7 +93,7 @@ def test_no_closed_path_costs_less(quantizer: ModuleType) -> None:
 # ---- tensors ----
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     shape=st.sampled_from([(32, 3), (40, 2, 5), (33, 2, 3, 3), (64, 1)]),
     dtype=st.sampled_from([np.float32, np.float16, np.float64, ml_dtypes.bfloat16]),

@@ -38,7 +38,7 @@ def every_class(rng: np.random.Generator, rows: int, count: int) -> npt.NDArray[
     return rng.permutation(np.arange(rows) % count).astype(np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shape=st.sampled_from([(2, 8), (3, 11), (7, 2, 5), (16, 9), (5, 2, 3, 3), (4, 1, 2, 5)]),
     dtype=st.sampled_from([np.float32, np.float16, np.float64, ml_dtypes.bfloat16]),
@@ -177,6 +177,7 @@ def test_max_takes_fewer_bytes_than_balanced_at_equal_output_error(tmp_path: Pat
     assert sizes[1] < 0.95 * sizes[0]
 
 
+@native
 def test_steps_too_fine_to_be_told_apart_give_one_for_all(tmp_path: Path) -> None:
     """Or the original, where that is smaller: what is asked for holds."""
     arrays, calibration = embedding(40, 20)
@@ -187,6 +188,7 @@ def test_steps_too_fine_to_be_told_apart_give_one_for_all(tmp_path: Path) -> Non
         assert output_error(path, arrays, calibration) <= error
 
 
+@native
 def test_small_tensors_with_steps_by_rows_stay_alone(tmp_path: Path, dczformat: ModuleType) -> None:
     """Frames of several tensors hold none."""
     draw = np.random.default_rng(7)
