@@ -143,14 +143,14 @@ class Metric:
         groups = changes.astype(np.float64).reshape(len(mean), -1, mean.shape[1])
         return np.asarray(np.einsum("grn,gn->gr", groups, mean).reshape(-1), np.float64)
 
-    def row_classes(self, numel: int) -> RowClasses | None:
-        """Rows by octaves of importance, if steps of their own save enough bits.
+    def row_classes(self, numel: int, most: int = MOST_CLASSES) -> RowClasses | None:
+        """Rows in at most so many octaves of importance, if steps of their own save enough bits.
 
         At high rates a step that suits a row of importance s instead of the mean's saves half a
         bit for each octave between them.
         """
         octaves = np.floor(log2(float(self.rows.max())) - log2(self.rows)).astype(np.int64)
-        _, classes = np.unique(np.minimum(octaves, MOST_CLASSES - 1), return_inverse=True)
+        _, classes = np.unique(np.minimum(octaves, most - 1), return_inverse=True)
         count = int(classes.max()) + 1
         sizes = np.bincount(classes, minlength=count)
         means = [math.fsum(self.rows[classes == k].tolist()) / sizes[k] for k in range(count)]

@@ -10,17 +10,20 @@ import numpy as np
 
 from dcz.codec import (
     coders,
+    column_trellis,
     grid,
     kernels,
     mixed,
     mixed_group,
     multiples,
     plane_methods,
+    row_trellis,
     share,
     stepped,
     trellis,
 )
 from dcz.codec.codebook import MAX_LEVELS
+from dcz.codec.column_trellis import ColumnTrellisTensor
 from dcz.codec.compensate import compensate
 from dcz.codec.errors import RecipeError, located
 from dcz.codec.frame import (
@@ -37,6 +40,8 @@ from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.metric import Floats, Floats32
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
+from dcz.codec.row_trellis import RowTrellisTensor
+from dcz.codec.runs import MAX_CLASSES
 from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
 from dcz.codec.stepped import SteppedTensor
 
@@ -109,6 +114,8 @@ def _few_coded_weights(tensor: EncodedTensor) -> SharedTensor | None:
     if size > SHORT_CODE or not 0 < tensor.array.size <= MAX_MIXED_GROUP:
         return None
     shared = tensor.shared or share.already_shared(tensor.array, ALREADY_SHARED)
+    if isinstance(shared, RowTrellisTensor | ColumnTrellisTensor):
+        return None  # frames of several tensors have no such trellises
     if shared is not None:
         return shared if mixed.codable(shared) else None
     values = share.by_values(tensor.array, ALREADY_SHARED)
@@ -135,8 +142,7 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
             return _predicted(
                 _encode_survivors(array, values, plan.cutoff, summary.energy), values, plan
             )
-        shared = _compensated(tensor, values, shared, plan)
-        frame = coders.encode(shared, tensor.shape, plan.coder)
+        shared, frame = _code(tensor, values, shared, plan)
         return _predicted(_smaller(array, values, shared, frame, summary.energy), values, plan)
 
 
@@ -180,6 +186,46 @@ def _changes(values: Weights, decoded: AnyArray) -> Floats32:
     return np.asarray(decoded.astype(np.float32) - values.astype(np.float32))
 
 
+def _code(
+    tensor: TensorSource, values: Weights, shared: SharedTensor, plan: TensorPlan
+) -> tuple[SharedTensor, Frame]:
+    """The tensor coded, with errors that make up for each other where they can."""
+    shared = _compensated(tensor, values, shared, plan)
+    frame = coders.encode(shared, tensor.shape, plan.coder)
+    other = _compensated_along_trellis(tensor, values, plan)
+    if other is None:
+        return shared, frame
+    pairs = [(shared, frame), (other, coders.encode(other, tensor.shape, plan.coder))]
+    return min(pairs, key=lambda pair: _price(values, pair[0], pair[1], plan))
+
+
+def _price(values: Weights, shared: SharedTensor, frame: Frame, plan: TensorPlan) -> float:
+    """The output's error, and what the bits of a frame might have saved elsewhere."""
+    assert plan.metric is not None and plan.slope is not None
+    changes = _changes(values, kernels.take(shared.indices, shared.codebook))
+    slope = plan.slope * plan.metric.importance * plan.metric.compensation
+    return plan.metric.error(changes) + slope * 8 * len(frame.payload)
+
+
+def _compensated_along_trellis(
+    tensor: TensorSource, values: Weights, plan: TensorPlan
+) -> SharedTensor | None:
+    """The tensor by a trellis that runs through its columns; None where it has no such."""
+    if plan.quantizer != "trellis" or plan.metric is None or plan.slope is None:
+        return None
+    factors, step = plan.metric.factors, _step_for(plan.slope, trellis.SAVING_FACTOR)
+    if factors is None or not column_trellis.takes_columns(tensor.shape, len(factors)) or not step:
+        return None
+    pruned = np.abs(values) < plan.cutoff if plan.cutoff else None
+    try:
+        found = column_trellis.quantize(
+            values, tensor.shape, step, plan.states, factors, pruned, tensor.dtype
+        )
+    except ValueError:
+        return None
+    return found if np.isfinite(found.codebook.astype(np.float64)).all() else None
+
+
 def _prunes(few: SharedTensor, cutoff: float) -> bool:
     magnitudes = np.abs(few.codebook.astype(np.float64))
     return bool(np.any((magnitudes > 0) & (magnitudes < cutoff)))
@@ -200,7 +246,7 @@ def _prune_and_share(
     if few is not None:
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
-    if plan.quantizer == "trellis":
+    if plan.quantizer == "trellis" and not _compensates(plan):
         return _share_by_trellis(tensor, values, summary, plan)
     if plan.slope is not None:
         return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
@@ -211,6 +257,11 @@ def _prune_and_share(
     centroids = INITIALISATIONS[plan.initialisation](shape, levels)
     codebook = share.make_codebook(shape, centroids, tensor.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def _compensates(plan: TensorPlan) -> bool:
+    """Whether errors can make up for each other."""
+    return plan.metric is not None and plan.metric.factors is not None
 
 
 def _share_on_grid(
@@ -250,13 +301,37 @@ def _share_by_trellis(
 ) -> SharedTensor | None:
     """The trellis that suits the slope; None if its steps would be too many."""
     assert plan.slope is not None
-    step = _step_for(plan.slope, trellis.SLOPE_FACTOR)
+    factor = trellis.SLOPE_FACTOR if plan.metric is None else trellis.SAVING_FACTOR
+    shared = _share_by_row_trellis(tensor, values, plan, factor)
+    step = _step_for(plan.slope, factor)
     greatest = max(summary.maximum, -summary.minimum)
-    if not step or greatest / step > trellis.MOST_STEPS:
-        return None
-    shared = trellis.quantize(_kept(values, plan), tensor.shape, step, plan.states, tensor.dtype)
+    if shared is None and step and greatest / step <= trellis.MOST_STEPS:
+        shared = trellis.quantize(
+            _kept(values, plan), tensor.shape, step, plan.states, tensor.dtype
+        )
     # Rounding up may lead past a narrow dtype's greatest number.
-    return shared if np.isfinite(shared.codebook.astype(np.float64)).all() else None
+    finite = shared is not None and np.isfinite(shared.codebook.astype(np.float64)).all()
+    return shared if finite else None
+
+
+def _share_by_row_trellis(
+    tensor: TensorSource, values: Weights, plan: TensorPlan, factor: float
+) -> SharedTensor | None:
+    """A trellis with steps by rows; None where one step is as good, or some are too fine."""
+    assert plan.slope is not None
+    if plan.metric is None or not stepped.takes_rows(tensor.shape):
+        return None
+    rows = plan.metric.row_classes(values.size, MAX_CLASSES)
+    if rows is None:
+        return None
+    steps = [_step_for(plan.slope / importance, factor) for importance in rows.importances]
+    kept = _kept(values, plan)
+    try:
+        return row_trellis.quantize(
+            kept, tensor.shape, steps, rows.classes, plan.states, tensor.dtype
+        )
+    except ValueError:
+        return None
 
 
 def _kept(values: Weights, plan: TensorPlan) -> Weights:

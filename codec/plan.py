@@ -116,7 +116,10 @@ class Planner:
         settings = list(recipe.settings_by_name(tensor.name for tensor in tensors).values())
         plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
         if metrics is not None:
-            plans = [_measured(t, p, metrics[t.name]) for t, p in zip(tensors, plans, strict=True)]
+            plans = [
+                replace(plan, metric=metrics[tensor.name]) if plan.share else plan
+                for tensor, plan in zip(tensors, plans, strict=True)
+            ]
         self._plans = _prune(tensors, settings, plans, recipe)
         self._weights = [_weight(plan) for plan in self._plans]
         self._importances = [
@@ -210,20 +213,11 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
     )
 
 
-def _measured(tensor: TensorSource, plan: TensorPlan, metric: Metric) -> TensorPlan:
-    """The plan with a tensor's metric, on a grid where that gains more than a trellis does."""
-    if not plan.share:
-        return plan
-    on_grid = metric.factors is not None or metric.row_classes(math.prod(tensor.shape)) is not None
-    quantizer = "grid" if plan.quantizer == "trellis" and on_grid else plan.quantizer
-    return replace(plan, metric=metric, quantizer=quantizer)
-
-
 def _weight(plan: TensorPlan) -> float:
     """What a squared error in a tensor adds to the error that is aimed at."""
     if plan.metric is None:
         return 1.0
-    compensation = plan.metric.compensation if plan.quantizer == "grid" else 1.0
+    compensation = 1.0 if plan.quantizer == "kmeans" else plan.metric.compensation
     return plan.metric.importance * compensation
 
 
