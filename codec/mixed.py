@@ -211,8 +211,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     framing = geometry.encode() + b"".join(encode_varint(len(data)) for data in coded)
     layout = Layout(len(head), len(framing), sum(len(data) for data in coded))
     counts = np.zeros(2 * REACH + 1, np.int64)
-    for chunk in geometry.chunks(positions.size):
-        _count(positions[chunk.start : chunk.start + chunk.numel], counts)
+    _count(positions, counts)
     return Frame(
         CODER, b"".join([head, framing, *coded]), describe(layout, *points.statistics(counts))
     )
