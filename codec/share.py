@@ -185,14 +185,6 @@ def squared_error(values: Weights, shared: SharedTensor) -> float:
     return kernels.measure(values, shared.indices, shared.codebook.astype(np.float64))
 
 
-def sharing_error(values: Weights, shared: SharedTensor) -> float:
-    """The squared error without the part that pruning has in it."""
-    error = squared_error(values, shared)
-    if not shared.has_zero:
-        return error
-    return error - kernels.summarize(values[shared.indices == 0]).energy
-
-
 def surviving_values(codebook: AnyArray, cutoff: float) -> AnyArray:
     """The values of a codebook that survive a cutoff, ascending, without zeros."""
     values = np.unique(codebook.astype(np.float64))
