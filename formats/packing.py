@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dcz.codec import pipeline
+from dcz.codec import grouping, pipeline
 from dcz.codec.aims import Outcome, search
 from dcz.codec.correct import Correction
 from dcz.codec.errors import DczError, RecipeError, located
@@ -303,13 +303,13 @@ class _Packer:
                 yield future.result()
 
     def _place(self, writer: ContainerWriter, result: _Result) -> None:
-        key = pipeline.group_key(result.tensor)
+        key = grouping.group_key(result.tensor)
         if key is None and result.tensor.frame is not None:
             self._enter(result, self._write(writer, result.tensor.frame))
             return
         group = self.groups.setdefault(key, [])
         size = self.group_sizes.get(key, 0) + result.tensor.array.size
-        if size > pipeline.group_limit(result.tensor):
+        if size > grouping.group_limit(result.tensor):
             self._write_group(writer, group)
             group.clear()
             size = result.tensor.array.size
@@ -319,7 +319,7 @@ class _Packer:
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
         # Members stand in the order of their entries.
         ordered = sorted(group, key=lambda result: self._places[result.source.name])
-        for frame, places in pipeline.merge([result.tensor for result in ordered]):
+        for frame, places in grouping.merge([result.tensor for result in ordered]):
             number = self._write(writer, frame)
             for place in places:
                 self._enter(ordered[place], number)
