@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from dcz.codec.kernels import BACKEND
     from dcz.codec.recipe import Recipe, Rule
     from dcz.codec.report import Report
+    from dcz.formats import calibration as calibration
     from dcz.formats.archive import Archive
     from dcz.formats.archive import open_archive as open
+    from dcz.formats.calibration import pack_model
     from dcz.formats.limits import DecodeLimits
     from dcz.formats.memory import (
         load_file,
@@ -66,6 +68,7 @@ __all__ = [
     "load_state_dict",
     "open",
     "pack",
+    "pack_model",
     "save_file",
     "save_state_dict",
     "unpack",
@@ -79,6 +82,7 @@ _HOMES = {
     "codec.recipe": ["Recipe", "Rule"],
     "codec.report": ["Report"],
     "formats.archive": ["Archive", "open_archive"],
+    "formats.calibration": ["pack_model"],
     "formats.limits": ["DecodeLimits"],
     "formats.memory": [name for name in __all__ if name.startswith(("load_", "save_"))],
     "formats.packing": ["pack", "unpack"],
@@ -87,6 +91,8 @@ _MODULES = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "calibration":  # a module, and so no part of `from dcz import *`
+        return import_module("dcz.formats.calibration")
     if name == "training":  # needs PyTorch, so that it is no part of `from dcz import *`
         return import_module("dcz.training")
     if name not in __all__:
@@ -98,4 +104,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "training"])
+    return sorted([*__all__, "calibration", "training"])

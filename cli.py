@@ -34,6 +34,7 @@ examples:
   dcz pack model.npz --max-error 1e-4 --json
   dcz pack model.pt --preset balanced --target-size 2000000
   dcz pack model.pt --recipe layers.toml           settings by tensor name
+  dcz pack model.pt --preset balanced --calibration model.cal.safetensors --max-error 2e-2
   dcz pack model.pt --bits 5 --note test_error=0.0153
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
@@ -232,6 +233,7 @@ def _add_pack(subparsers: Any) -> None:
     add("--states", type=int, metavar="N", help="of a trellis: 4, 8, 16, 32 or 64 (default)")
     add("--coder", metavar="C", help="huffman, auto or mixed (default: by quantizer)")
     add("--recipe", type=Path, metavar="FILE", help="TOML file with these settings by tensor name")
+    add("--calibration", metavar="FILE", help="of dcz.calibration.collect: errors of the output")
     add(
         "--note",
         type=_note,

@@ -15,6 +15,7 @@ WANTED = (
     "dcz/cli.py",
     "dcz/py.typed",
     "dcz/codec/__init__.py",
+    "dcz/codec/calibration/__init__.py",
     "dcz/formats/__init__.py",
     "dcz/formats/FORMAT.md",
     "dcz/training/__init__.py",

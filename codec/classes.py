@@ -38,24 +38,20 @@ from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET, Lengths
 from dcz.codec.kernels import Digests
 from dcz.codec.runs import (
-    BLOCK,
-    MAX_CLASSES,
-    MIN_LENGTH,
     Runs,
     by_class,
     find_runs,
-    one_class,
     segment_sizes,
 )
 from dcz.codec.segments import (
     Offsets,
-    block_counts,
     decode_symbols,
     find_segments,
     pieces,
     takes_bits,
 )
-from dcz.codec.varint import Cursor, encode_varint
+from dcz.codec.stepped import SteppedTensor
+from dcz.codec.varint import Cursor
 
 CODER = 4
 # Blocks whose symbols are held in memory at a time, where they are only counted.
@@ -206,7 +202,7 @@ def codable(tensor: SharedTensor) -> bool:
 def draft(tensor: SharedTensor, shape: tuple[int, ...]) -> Draft:
     """Put the runs of a tensor into classes and make their codes.
 
-    A tensor shared by a grid keeps the classes that its levels were chosen for.
+    A tensor shared by grids keeps the classes that its levels were chosen for.
 
     Parameters
     ----------
@@ -216,7 +212,7 @@ def draft(tensor: SharedTensor, shape: tuple[int, ...]) -> Draft:
         Of the tensor.
     """
     levels = tensor.codebook.size
-    if isinstance(tensor, GridTensor):
+    if isinstance(tensor, GridTensor | SteppedTensor):
         return draft_runs(tensor, tensor.runs)
     return draft_runs(tensor, find_runs(tensor.indices, levels, shape))
 
@@ -231,27 +227,13 @@ def draft_runs(tensor: SharedTensor, runs: Runs) -> Draft:
     streams = [
         make_class([block[k] for block in blocks], counts[k], item_size) for k in range(runs.count)
     ]
-    return Draft(tensor, runs, _write_book(tensor), _write_runs(runs), tuple(streams))
+    return Draft(tensor, runs, _write_book(tensor), runs.encode(), tuple(streams))
 
 
 def _write_book(tensor: SharedTensor) -> bytes:
     if isinstance(tensor, GridTensor):
         return bytes([GRID]) + tensor.book.encode()
     return bytes([VALUES]) + write_codebooks([tensor.codebook])
-
-
-def _write_runs(runs: Runs) -> bytes:
-    """Number of classes; if they are several, run length and the classes themselves."""
-    if runs.count == 1:
-        return bytes([1])
-    head = bytes([runs.count]) + encode_varint(runs.length)
-    lengths = huffman.code_lengths(kernels.count_symbols(runs.classes, runs.count))
-    starts = np.concatenate(([0], np.cumsum(block_counts(runs.classes.size, BLOCK))))
-    return (
-        head
-        + huffman.encode_table(lengths)
-        + kernels.encode_segments(runs.classes, starts, lengths)[0]
-    )
 
 
 def _read_book(cursor: Cursor, member: Member) -> AnyArray:
@@ -269,25 +251,6 @@ def _read_book(cursor: Cursor, member: Member) -> AnyArray:
     return book
 
 
-def _read_runs(cursor: Cursor, numel: int) -> Runs:
-    count = cursor.byte("classes")
-    if count == 1:
-        return one_class(numel)
-    if not 2 <= count <= MAX_CLASSES:
-        raise CorruptError(f"classes: {count} is outside 1 to {MAX_CLASSES}")
-    length = cursor.varint("run length", low=MIN_LENGTH, high=BLOCK)
-    number = -(-numel // length)
-    lengths = huffman.decode_table(cursor, "class")
-    if np.count_nonzero(lengths) != count or lengths.size != count:
-        raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
-    counts = block_counts(number, BLOCK)
-    offsets = find_segments(cursor, counts, [takes_bits(lengths)], "class")[:-1]
-    classes = decode_symbols(cursor.data, offsets, counts, lengths, "class").astype(np.uint8)
-    if np.count_nonzero(kernels.count_symbols(classes, count)) < count:
-        raise CorruptError("class: one has no run")
-    return Runs(length, classes)
-
-
 class Decoder:
     """Decodes a frame of classes; see `FrameDecoder`."""
 
@@ -299,7 +262,7 @@ class Decoder:
         self.member = members[0]
         self.codebook = _read_book(cursor, self.member)
         book_bytes = cursor.position
-        self.runs = _read_runs(cursor, self.member.numel)
+        self.runs = Runs.decode(cursor, self.member.numel)
         map_bytes = cursor.position - book_bytes
         item_size = self.member.dtype.itemsize
         self.tables = [

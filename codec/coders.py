@@ -22,6 +22,7 @@ from dcz.codec.frame import (
     is_floating,
     patterns,
 )
+from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.trellis import TrellisTensor
 
 PADDING = 64
@@ -89,8 +90,8 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...], coder: str = "auto") ->
     Parameters
     ----------
     tensor : SharedTensor
-        A `GridTensor` keeps the classes and the compact codebook of its quantizer; a
-        `TrellisTensor` its steps, which only ``mixed`` knows.
+        A `GridTensor` keeps the classes and the compact codebook of its quantizer; one that a
+        trellis shares keeps its steps, which only ``mixed`` knows.
     shape : tuple of int
         Of the tensor, whose rows are put into classes.
     coder : {"huffman", "auto", "mixed"}
@@ -109,7 +110,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...], coder: str = "auto") ->
         raise ValueError(f"coder {coder!r} is none of 'huffman', 'auto' and 'mixed'")
     if coder == "mixed" and mixed.codable(tensor):
         frame = mixed.encode(tensor, shape)
-        if isinstance(tensor, TrellisTensor):
+        if isinstance(tensor, TrellisTensor | RowTrellisTensor):
             return frame
         return smallest([frame, _encode_by_tables(tensor, shape)])
     return encode_shared([tensor]) if coder == "huffman" else _encode_by_tables(tensor, shape)

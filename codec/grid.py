@@ -26,7 +26,7 @@ from dcz.codec.errors import CorruptError, RecipeError
 from dcz.codec.frame import AnyArray, SharedTensor
 from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.prune import Weights
-from dcz.codec.runs import Runs, find_runs
+from dcz.codec.runs import MAX_CLASSES, Runs, find_runs
 from dcz.codec.varint import Cursor, encode_varint
 
 BINS_A_STEP = 64
@@ -122,6 +122,7 @@ def quantize(
     step: float,
     slope_factor: float = SLOPE_FACTOR,
     dtype: np.dtype[Any] | None = None,
+    most_classes: int = MAX_CLASSES,
 ) -> GridTensor:
     """Share weights by a grid.
 
@@ -137,6 +138,8 @@ def quantize(
         What a bit may cost, in squared error over step**2; 0 minds the error alone.
     dtype : dtype or None
         Of the codebook; that of the values if None.
+    most_classes : int
+        How many classes the rows may be put into.
 
     Raises
     ------
@@ -145,7 +148,7 @@ def quantize(
     """
     step = float(np.float32(step))
     fine = _find_bins(values, step)
-    runs = find_runs(fine.rounded, fine.levels, shape)
+    runs = find_runs(fine.rounded, fine.levels, shape, most_classes)
     histograms = kernels.count_runs(fine.bins, runs.length, runs.groups, runs.count, fine.width)
     cuts = [_round_by_rate(h, fine.bins_a_step, slope_factor) for h in histograms]
     tables = np.array([np.repeat(np.arange(fine.levels), np.diff(cut)) for cut in cuts])

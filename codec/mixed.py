@@ -10,16 +10,14 @@ Payload: reconstruction, geometry of the tensor, sizes of the chunks, chunks.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec import kernels, multiples, trellis
-from dcz.codec.codebook import read_codebooks, write_codebooks
+from dcz.codec import kernels, multiples
+from dcz.codec.column_trellis import ColumnTrellisTensor
 from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
 from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
@@ -35,18 +33,25 @@ from dcz.codec.frame import (
     moments,
 )
 from dcz.codec.kernels import Chunk
-from dcz.codec.trellis import CHUNK, STATES, TrellisTensor
+from dcz.codec.mixed_points import (
+    BY_ROWS,
+    CodebookPoints,
+    Points,
+    Positions,
+    RowPoints,
+    TrellisPoints,
+    count,
+    new_counts,
+    read_points,
+)
+from dcz.codec.row_trellis import RowTrellisTensor
+from dcz.codec.trellis import CHUNK, TrellisTensor
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 6
-# The kind of reconstruction beside those of trellises.
-MULTIPLES = 1
-# Decoded positions lie within this of zero, whatever the bytes.
-REACH = 1 << 19
+# Added to the kind of a trellis that runs through the columns of a tensor.
+BY_COLUMNS = 16
 PIECE = 1 << 16
-COUNTED = 1 << 19
-
-Positions = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,92 +105,6 @@ class Geometry:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class CodebookPoints:
-    """Reconstruction by a codebook: position 0 is the entry `zero`, others are 2 apart.
-
-    Attributes
-    ----------
-    codebook : array[levels]
-    zero : int
-    """
-
-    codebook: AnyArray
-    zero: int
-
-    states = 1
-
-    def encode(self) -> bytes:
-        """The points as a frame holds them."""
-        return b"\0" + write_codebooks([self.codebook]) + encode_varint(self.zero)
-
-    def indices(self, positions: Positions) -> AnyArray:
-        """Entries of the codebook. Raises CorruptError past its ends."""
-        indices = (positions >> 1) + self.zero
-        if indices.size and not 0 <= indices.min() <= indices.max() < self.codebook.size:
-            raise CorruptError(f"index in a codebook of {self.codebook.size} levels: past its end")
-        return indices
-
-    def values(self, positions: Positions) -> AnyArray:
-        """The elements at some positions."""
-        return self.codebook[self.indices(positions)]
-
-    def statistics(self, counts: npt.NDArray[np.int64]) -> tuple[AnyArray, npt.NDArray[np.int64]]:
-        """The codebook and how often each entry occurs, given counts from -REACH on."""
-        first = REACH - 2 * self.zero
-        return self.codebook, counts[first : first + 2 * self.codebook.size : 2]
-
-
-@dataclass(frozen=True, slots=True)
-class TrellisPoints:
-    """Reconstruction by a trellis, or by multiples of a step: positions times a half step.
-
-    Attributes
-    ----------
-    step : float
-    states : int
-        Of the trellis; 1 for multiples of a step.
-    dtype : dtype
-    """
-
-    step: float
-    states: int
-    dtype: np.dtype[Any]
-
-    def encode(self) -> bytes:
-        """The points as a frame holds them."""
-        kind = self.states.bit_length() - 1 if self.states > 1 else MULTIPLES
-        return bytes([kind]) + struct.pack("<f", self.step)
-
-    def values(self, positions: Positions) -> AnyArray:
-        """The elements at some positions."""
-        return trellis.values_at(positions, self.step, self.dtype)
-
-    def statistics(self, counts: npt.NDArray[np.int64]) -> tuple[AnyArray, npt.NDArray[np.int64]]:
-        """The values in use and how often each occurs, given counts from -REACH on."""
-        used = np.flatnonzero(counts)
-        return self.values((used - REACH).astype(np.int32)), counts[used]
-
-
-Points = CodebookPoints | TrellisPoints
-
-
-def read_points(kind: int, cursor: Cursor, member: Member) -> Points:
-    """Read what `encode` wrote behind the kind. Raises CorruptError."""
-    if kind == 0:
-        (book,) = read_codebooks(cursor, [member])
-        return CodebookPoints(book, cursor.varint("index of zero", high=max(book.size, 1) - 1))
-    states = 1 if kind == MULTIPLES else 1 << kind
-    if states not in (1, *STATES):
-        raise CorruptError(f"reconstruction: {kind} is none of 0 to 6")
-    if not is_floating(member.dtype):
-        raise CorruptError(f"reconstruction: steps of {member.dtype} elements")
-    (step,) = struct.unpack("<f", cursor.take(4, "half step"))
-    if not 0 < step < np.inf:
-        raise CorruptError(f"half step: {step} is not positive and finite")
-    return TrellisPoints(step, states, member.dtype)
-
-
 def codable(tensor: SharedTensor) -> bool:
     """Whether a tensor is within what this coder can hold: some elements, some levels."""
     return tensor.indices.size > 0 and tensor.codebook.size > 0
@@ -197,21 +116,23 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     Parameters
     ----------
     tensor : SharedTensor
-        With at least one element; a `TrellisTensor` keeps its step.
+        With at least one element; one that a trellis shares keeps its steps.
     shape : tuple of int
         Of the tensor.
     """
     points, positions = locate(tensor, multiples.SPREAD)
-    geometry = Geometry.of(shape)
+    geometry, head = Geometry.of(shape), points.encode()
+    if isinstance(tensor, ColumnTrellisTensor):
+        positions, geometry = tensor.positions_by_columns, Geometry(tensor.rows, 1, 1)
+        head = bytes([head[0] | BY_COLUMNS]) + head[1:]
     coded = [
         kernels.encode_mixed(positions[c.start : c.start + c.numel], c, points.states)
         for c in geometry.chunks(positions.size)
     ]
-    head = points.encode()
     framing = geometry.encode() + b"".join(encode_varint(len(data)) for data in coded)
     layout = Layout(len(head), len(framing), sum(len(data) for data in coded))
-    counts = np.zeros(2 * REACH + 1, np.int64)
-    _count(positions, counts)
+    counts = new_counts(points)
+    count(points, positions, 0, counts)
     return Frame(
         CODER, b"".join([head, framing, *coded]), describe(layout, *points.statistics(counts))
     )
@@ -222,6 +143,9 @@ def locate(tensor: SharedTensor, spread: int) -> tuple[Points, Positions]:
     if isinstance(tensor, TrellisTensor):
         points = TrellisPoints(tensor.step, tensor.states, tensor.codebook.dtype)
         return points, tensor.positions
+    if isinstance(tensor, RowTrellisTensor):
+        dtype = tensor.codebook.dtype
+        return RowPoints(tensor.steps, tensor.runs, tensor.states, dtype), tensor.positions
     book = tensor.codebook
     found = multiples.find(book, spread)
     if found is not None:
@@ -233,26 +157,25 @@ def locate(tensor: SharedTensor, spread: int) -> tuple[Points, Positions]:
     return CodebookPoints(book[order], zero), places[tensor.indices]
 
 
-def _count(positions: Positions, counts: npt.NDArray[np.int64]) -> None:
-    """Add how often each position occurs, from -REACH on."""
-    for at in range(0, positions.size, COUNTED):
-        counts += np.bincount(positions[at : at + COUNTED] + REACH, minlength=counts.size)
-
-
 class Decoder:
     """Decodes a frame of mixed contexts; see `FrameDecoder`."""
-
-    unit = CHUNK
 
     def __init__(self, payload: memoryview, members: Sequence[Member]) -> None:
         cursor = Cursor(payload)
         if len(members) != 1 or members[0].numel == 0:
             raise CorruptError("a frame of mixed contexts has one tensor, which is not empty")
         self.payload = payload
-        self.points = read_points(cursor.byte("reconstruction"), cursor, members[0])
+        numel = members[0].numel
+        kind = cursor.byte("reconstruction")
+        self.by_columns = BY_COLUMNS < kind < BY_COLUMNS | BY_ROWS
+        own = kind - BY_COLUMNS if self.by_columns else kind
+        self.points = read_points(own, cursor, members[0])
         head = cursor.position
         geometry = Geometry.decode(cursor)
-        numel = members[0].numel
+        if self.by_columns and numel % geometry.row:
+            raise CorruptError(f"geometry: columns of {geometry.row} in {numel} elements")
+        self.unit = numel if self.by_columns else CHUNK
+        self.row = geometry.row
         # One byte of the payload for each chunk at least, before anything is allocated for it.
         sizes = [cursor.varint("chunk size", high=len(payload)) for _ in range(0, numel, CHUNK)]
         self.offsets = np.cumsum([cursor.position, *sizes]).tolist()
@@ -271,22 +194,24 @@ class Decoder:
 
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
+        target = out.reshape(self.row, -1).T.flat if self.by_columns else out
         for chunk, positions in self._positions(range(start // CHUNK, -(-stop // CHUNK))):
             for at in range(0, chunk.numel, PIECE):
                 piece = positions[at : at + PIECE]
-                first = chunk.start - start + at
-                out[first : first + piece.size] = self.points.values(piece)
+                first = chunk.start + at
+                values = self.points.values(piece, first)
+                target[first - start : first - start + piece.size] = values
         if digests is not None:
             kernels.write_digests(out, digests)
 
     def describe(self) -> Description:
         """Sizes and entropies of the index stream."""
-        counts = np.zeros(2 * REACH + 1, np.int64)
-        for _, positions in self._positions(range(len(self.chunks))):
-            _count(positions, counts)
+        counts = new_counts(self.points)
+        for chunk, positions in self._positions(range(len(self.chunks))):
+            count(self.points, positions, chunk.start, counts)
             for at in range(0, positions.size, PIECE):
                 # Refuses those past a codebook's end.
-                self.points.values(positions[at : at + PIECE])
+                self.points.values(positions[at : at + PIECE], chunk.start + at)
         return describe(self.layout, *self.points.statistics(counts))
 
 

@@ -29,7 +29,14 @@ from dcz.codec.frame import (
     moments,
     numel,
 )
-from dcz.codec.mixed import CodebookPoints, Geometry, Points, Positions, TrellisPoints
+from dcz.codec.mixed import Geometry
+from dcz.codec.mixed_points import (
+    CodebookPoints,
+    Points,
+    Positions,
+    TrellisPoints,
+    read_points,
+)
 from dcz.codec.trellis import TrellisTensor
 from dcz.codec.varint import Cursor
 
@@ -122,11 +129,11 @@ def _read_points(kind: int, cursor: Cursor, member: Member, before: Points | Non
     if kind == AS_BEFORE and before is not None:
         return before
     if kind < AS_BEFORE:
-        return mixed.read_points(kind, cursor, member)
+        return read_points(kind, cursor, member)
     if not SHORT < kind < SHORT | AS_BEFORE:
         raise CorruptError(f"reconstruction: {kind} is none of those there are")
     step = memoryview(b"\0" + cursor.take(3, "half step"))
-    return mixed.read_points(kind - SHORT, Cursor(step), member)
+    return read_points(kind - SHORT, Cursor(step), member)
 
 
 class Decoder:

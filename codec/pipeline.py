@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dcz.codec import (
     coders,
-    grid,
     kernels,
     mixed,
     mixed_group,
     multiples,
     plane_methods,
+    quantizers,
     share,
-    trellis,
 )
-from dcz.codec.codebook import MAX_LEVELS
+from dcz.codec.column_trellis import ColumnTrellisTensor
 from dcz.codec.errors import located
 from dcz.codec.frame import (
-    MAX_GROUP,
     MAX_MIXED_GROUP,
     AnyArray,
     Frame,
     SharedTensor,
     is_floating,
 )
-from dcz.codec.histogram import POSITIONS
-from dcz.codec.huffman import MAX_ALPHABET
+from dcz.codec.metric import Floats
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
-from dcz.codec.share import ALREADY_SHARED, INITIALISATIONS
+from dcz.codec.row_trellis import RowTrellisTensor
+from dcz.codec.share import ALREADY_SHARED
 
 FEW_VALUES = 4096
 SMALL = 4096
-FRAME_COST = 9
 # Bytes of code that mixed contexts would rather share with other tensors.
 SHORT_CODE = 4096
 HEAVY_CODEBOOK = 128
-
-GREATEST_STEP = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +60,10 @@ class EncodedTensor:
         none should.
     shape : tuple of int
         Of the tensor; known where `few` is.
+    output_error : float
+        Predicted relative error of the network's output, where calibration tells.
+    shift : float64[rows] or None
+        How far the mean of what each row makes has moved, if that is made good elsewhere.
     """
 
     frame: Frame | None
@@ -76,6 +74,8 @@ class EncodedTensor:
     energy: float
     few: SharedTensor | None = None
     shape: tuple[int, ...] = ()
+    output_error: float = 0.0
+    shift: Floats | None = None
 
     def decoded(self, start: int, stop: int) -> AnyArray:
         """Elements start to stop of what a decoder will give."""
@@ -98,6 +98,8 @@ def _few_coded_weights(tensor: EncodedTensor) -> SharedTensor | None:
     if size > SHORT_CODE or not 0 < tensor.array.size <= MAX_MIXED_GROUP:
         return None
     shared = tensor.shared or share.already_shared(tensor.array, ALREADY_SHARED)
+    if isinstance(shared, RowTrellisTensor | ColumnTrellisTensor):
+        return None  # frames of several tensors have no such trellises
     if shared is not None:
         return shared if mixed.codable(shared) else None
     values = share.by_values(tensor.array, ALREADY_SHARED)
@@ -115,92 +117,57 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         if not plan.share or not share.shareable(summary):
             return _encode_exact(array, summary.energy if math.isfinite(summary.energy) else 0.0)
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
-        if few is not None and not _prunes(few, plan.cutoff):
+        if few is not None and not quantizers.prunes(few, plan.cutoff):
             coder = "mixed" if plan.coder == "mixed" else "huffman"
             frame = coders.encode(few, tensor.shape, coder)
             return _encode_few(array, few, frame, summary.energy)
-        shared = _prune_and_share(tensor, values, summary, plan, few)
+        shared = quantizers.prune_and_share(tensor, values, summary, plan, few)
         if shared is None:
-            return _encode_survivors(array, values, plan.cutoff, summary.energy)
-        frame = coders.encode(shared, tensor.shape, plan.coder)
-        return _smaller(array, values, shared, frame, summary.energy)
+            return _predicted(
+                _encode_survivors(array, values, plan.cutoff, summary.energy), values, plan
+            )
+        shared, frame = _code(tensor, values, shared, plan)
+        return _predicted(_smaller(array, values, shared, frame, summary.energy), values, plan)
 
 
-def _prunes(few: SharedTensor, cutoff: float) -> bool:
-    magnitudes = np.abs(few.codebook.astype(np.float64))
-    return bool(np.any((magnitudes > 0) & (magnitudes < cutoff)))
+def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> EncodedTensor:
+    """The tensor with what its errors do to the output."""
+    if plan.metric is None or tensor.exact:
+        return tensor
+    changes = quantizers.changes(values, tensor.decoded(0, values.size))
+    return replace(
+        tensor, output_error=plan.metric.error(changes), shift=plan.metric.shift(changes)
+    )
 
 
-def _prune_and_share(
-    tensor: TensorSource,
-    values: Weights,
-    summary: kernels.Summary,
-    plan: TensorPlan,
-    few: SharedTensor | None,
-) -> SharedTensor | None:
-    """The surviving weights under a codebook; their own values where they are few already."""
-    zeros = summary.zeros > 0 or plan.cutoff > 0
-    if not share.survives(summary, plan.cutoff):
-        nothing = np.zeros(0, tensor.dtype)
-        return share.assign(values, np.inf, nothing, zeros=True)
-    if few is not None:
-        survivors = share.surviving_values(few.codebook, plan.cutoff)
-        return share.assign(values, plan.cutoff, survivors, zeros=zeros)
-    if plan.quantizer == "trellis":
-        return _share_by_trellis(tensor, values, summary, plan)
-    if plan.slope is not None:
-        return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
-    if plan.levels is None:
-        return None
-    levels = min(plan.levels, MAX_LEVELS - zeros)
-    shape = share.histogram(values, plan.cutoff, summary, levels)
-    centroids = INITIALISATIONS[plan.initialisation](shape, levels)
-    codebook = share.make_codebook(shape, centroids, tensor.dtype)
-    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+def corrected(original: AnyArray, tensor: EncodedTensor) -> EncodedTensor:
+    """A tensor that was changed on purpose before it was encoded, measured against the original."""
+    values = share.widen(original)
+    changes = share.widen(tensor.decoded(0, values.size)) - values
+    error = kernels.summarize(changes).energy
+    energy = kernels.summarize(values).energy
+    return replace(tensor, exact=error == 0, squared_error=error, energy=energy)
 
 
-def _share_on_grid(
-    tensor: TensorSource,
-    values: Weights,
-    summary: kernels.Summary,
-    plan: TensorPlan,
-    *,
-    zeros: bool,
-) -> SharedTensor | None:
-    """The grid that suits the slope; one too fine for rate-distortion rounding rounds plainly."""
-    assert plan.slope is not None
-    step = _step_for(plan.slope, grid.SLOPE_FACTOR)
-    levels = (summary.maximum - summary.minimum) / step if step else math.inf
-    if levels < MAX_ALPHABET - 1:
-        kept = np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
-        return grid.quantize(kept, tensor.shape, step, dtype=tensor.dtype)
-    if levels > MAX_LEVELS - 2:
-        return None
-    shape = share.histogram(values, plan.cutoff, summary)
-    apart = step / (shape.high - shape.low) * POSITIONS
-    positions = np.asarray(apart * np.arange(math.floor(levels) + 1), np.float64)
-    codebook = share.make_codebook(shape, positions, tensor.dtype)
-    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+def _code(
+    tensor: TensorSource, values: Weights, shared: SharedTensor, plan: TensorPlan
+) -> tuple[SharedTensor, Frame]:
+    """The tensor coded, with errors that make up for each other where they can."""
+    shared = quantizers.compensated(tensor, values, shared, plan)
+    frame = coders.encode(shared, tensor.shape, plan.coder)
+    other = quantizers.compensated_along_trellis(tensor, values, plan)
+    if other is None:
+        return shared, frame
+    pairs = [(shared, frame), (other, coders.encode(other, tensor.shape, plan.coder))]
+    return min(pairs, key=lambda pair: _price(values, pair[0], pair[1], plan))
 
 
-def _step_for(slope: float, factor: float) -> float:
-    """The step that suits a slope, as a file holds it: a float32, and a finite one."""
-    return float(np.float32(min(math.sqrt(slope / factor), GREATEST_STEP)))
-
-
-def _share_by_trellis(
-    tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
-) -> SharedTensor | None:
-    """The trellis that suits the slope; None if its steps would be too many."""
-    assert plan.slope is not None
-    step = _step_for(plan.slope, trellis.SLOPE_FACTOR)
-    greatest = max(summary.maximum, -summary.minimum)
-    if not step or greatest / step > trellis.MOST_STEPS:
-        return None
-    kept = np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
-    shared = trellis.quantize(kept, tensor.shape, step, plan.states, tensor.dtype)
-    # Rounding up may lead past a narrow dtype's greatest number.
-    return shared if np.isfinite(shared.codebook.astype(np.float64)).all() else None
+def _price(values: Weights, shared: SharedTensor, frame: Frame, plan: TensorPlan) -> float:
+    """The output's error, and what the bits of a frame might have saved elsewhere."""
+    assert plan.metric is not None and plan.slope is not None
+    changes = quantizers.changes(values, kernels.take(shared.indices, shared.codebook))
+    slope = plan.slope * plan.metric.importance * plan.metric.compensation
+    return plan.metric.error(changes) + slope * 8 * len(frame.payload)
 
 
 def _smaller(
@@ -260,66 +227,3 @@ def _smaller_lossless(array: AnyArray, few: SharedTensor, shared: Frame) -> Fram
         return None
     frame = coders.encode_lossless([array])
     return frame if len(frame.payload) < size else None
-
-
-Key = tuple[object, ...]
-# A frame, and the places of its tensors among those that were merged.
-Merged = tuple[Frame, list[int]]
-
-
-def group_key(tensor: EncodedTensor) -> Key | None:
-    """What small tensors must have in common to share a frame; None for larger ones."""
-    if tensor.few is not None:
-        return tensor.array.dtype, "mixed", mixed_group.states_of(tensor.few)
-    return _table_key(tensor)
-
-
-def _table_key(tensor: EncodedTensor) -> Key | None:
-    """The same where static codes or byte planes hold them."""
-    if tensor.array.size > SMALL:
-        return None
-    zero = tensor.shared.has_zero if tensor.shared is not None else None
-    return tensor.array.dtype, zero
-
-
-def group_limit(tensor: EncodedTensor) -> int:
-    """Elements that a frame may hold of tensors with the key of this one."""
-    return MAX_GROUP if tensor.few is None else MAX_MIXED_GROUP
-
-
-def merge(tensors: Sequence[EncodedTensor]) -> list[Merged]:
-    """Code tensors of one `group_key` together, or apart if that is smaller."""
-    few = [tensor.few for tensor in tensors if tensor.few is not None]
-    if not few:
-        return _merge_by_tables(tensors, list(range(len(tensors))))
-    frame = mixed_group.encode(few, [tensor.shape for tensor in tensors])
-    together = [(frame, list(range(len(tensors))))]
-    return min(together, _without_mixing(tensors), key=_cost)
-
-
-def _without_mixing(tensors: Sequence[EncodedTensor]) -> list[Merged]:
-    """The larger tensors alone, and the smaller ones by tables."""
-    by_key: dict[Key | None, list[int]] = {}
-    for place, tensor in enumerate(tensors):
-        by_key.setdefault(_table_key(tensor), []).append(place)
-    large = by_key.pop(None, [])
-    merged = [(frame, [place]) for place in large if (frame := tensors[place].frame) is not None]
-    for places in by_key.values():
-        merged += _merge_by_tables([tensors[place] for place in places], places)
-    return merged
-
-
-def _merge_by_tables(tensors: Sequence[EncodedTensor], places: list[int]) -> list[Merged]:
-    shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
-    if not shared:
-        return [(coders.encode_lossless([tensor.array for tensor in tensors]), places)]
-    together = [(coders.encode_shared(shared), places)]
-    pairs = zip(tensors, places, strict=True)
-    alone = [(tensor.frame, [place]) for tensor, place in pairs if tensor.frame is not None]
-    return together if _cost(together) < _cost(alone) else alone
-
-
-def _cost(merged: Sequence[Merged]) -> int:
-    """Bytes of frames, and of what differs in the index."""
-    digests = sum(coders.CODERS[frame.coder].digest_bytes * len(own) for frame, own in merged)
-    return digests + sum(len(frame.payload) + FRAME_COST for frame, _ in merged)

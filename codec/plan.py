@@ -7,7 +7,7 @@ curves along which a slope is cut.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from dcz.codec.aims import Outcome
 from dcz.codec.allocate import Curve
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray, is_floating
+from dcz.codec.metric import Metric
 from dcz.codec.prune import Weights, cutoff_for_sparsity
 from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
@@ -56,6 +57,8 @@ class TensorPlan:
         Trellis: number of states.
     slope : float or None
         Grid and trellis: the squared error that a bit has to save.
+    metric : Metric or None
+        What errors do to the network's output, where calibration tells.
     """
 
     quantizer: str
@@ -65,6 +68,7 @@ class TensorPlan:
     initialisation: str = "best"
     states: int = DEFAULT_STATES
     slope: float | None = None
+    metric: Metric | None = None
 
     @property
     def share(self) -> bool:
@@ -89,12 +93,20 @@ class Planner:
         What the slope has to meet; None where no tensor's levels follow from it.
     start : int
         The number of a slope that may meet the aim.
-    pruned_energy : float
-        Squared error that pruning leaves by itself, which an aim does not count.
+    pruned_error : float
+        Error that pruning leaves by itself, relative, which an aim does not count; none where
+        errors are those of the output, since what is left makes up for what was pruned.
+    calibrated : bool
+        Whether errors are predicted ones of the output, and not those of the weights.
     """
 
-    def __init__(self, tensors: Sequence[TensorSource], recipe: Recipe) -> None:
-        """Look at the tensors.
+    def __init__(
+        self,
+        tensors: Sequence[TensorSource],
+        recipe: Recipe,
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> None:
+        """Look at the tensors, and what calibration says of each.
 
         Raises
         ------
@@ -103,16 +115,28 @@ class Planner:
         """
         settings = list(recipe.settings_by_name(tensor.name for tensor in tensors).values())
         plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
+        if metrics is not None:
+            plans = [
+                replace(plan, metric=metrics[tensor.name]) if plan.share else plan
+                for tensor, plan in zip(tensors, plans, strict=True)
+            ]
         self._plans = _prune(tensors, settings, plans, recipe)
+        self._weights = [_weight(plan) for plan in self._plans]
         self._importances = [
-            _importance(t, s, recipe) for t, s in zip(tensors, settings, strict=True)
+            weight * _importance(t, s, recipe)
+            for weight, t, s in zip(self._weights, tensors, settings, strict=True)
         ]
         survey = _survey(tensors, self._plans)
         self._curves = survey.curves
-        self.energy = survey.energy
-        self.pruned_energy = survey.pruned_energy
+        self.calibrated = metrics is not None
+        # What squared errors are divided by; those of the output are relative already.
+        self._energy = 1.0 if self.calibrated else survey.energy or 1.0
+        self.pruned_error = 0.0 if self.calibrated else survey.pruned_energy / self._energy
         # Slopes are in units of the mean square weight, so that their scale does not matter.
-        self._unit = survey.energy / survey.weights if survey.energy else 1.0
+        self._unit = self._energy / survey.weights if survey.energy else 1.0
+        self._weight_unit = survey.energy / survey.weights if survey.energy else 1.0
+        self._weight_count = survey.weights
+        self._names = [tensor.name for tensor in tensors]
         self.aim = _aim(tensors, recipe, survey) if self._curves else None
         self.start = self._estimated_start() if self.aim else 0
 
@@ -132,6 +156,21 @@ class Planner:
         """The slope of a number: the squared error that a bit saves in a tensor of importance 1."""
         return self._unit * aims.slope_of(number)
 
+    def moved_bits(self, number: int) -> dict[str, float]:
+        """Bits that each tensor has more, by its curve, than with the same slope for all weights.
+
+        The whole model has as many bits in both cases.
+        """
+        ours = {place: self._point(number, place).bits for place in self._curves}
+        aim = aims.SizeAim(math.fsum(ours.values()) / 8, self._weight_count)
+
+        def theirs(number: int) -> dict[int, float]:
+            slope = self._weight_unit * aims.slope_of(number)
+            return {place: curve.at(slope).bits for place, curve in self._curves.items()}
+
+        plain = theirs(aims.search(lambda n: math.fsum(theirs(n).values()) / 8, aim, 0))
+        return {self._names[place]: ours[place] - plain[place] for place in ours}
+
     def _slope(self, number: int, place: int) -> float:
         return self.slope(number) / self._importances[place]
 
@@ -141,11 +180,15 @@ class Planner:
         assert aim is not None
 
         def measure(number: int) -> float:
-            points = [curve.at(self._slope(number, place)) for place, curve in self._curves.items()]
-            error = sum(point.error for point in points) / self.energy
-            return aim.of(Outcome(round(sum(point.bits for point in points) / 8), error))
+            points = [(place, self._point(number, place)) for place in self._curves]
+            error = sum(self._weights[place] * point.error for place, point in points)
+            bits = sum(point.bits for _, point in points)
+            return aim.of(Outcome(round(bits / 8), error / self._energy))
 
         return aims.search(measure, aim, 0)
+
+    def _point(self, number: int, place: int) -> allocate.Point:
+        return self._curves[place].at(self._slope(number, place))
 
 
 def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> TensorPlan:
@@ -168,6 +211,14 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
         initialisation=settings.initialisation or "best",
         states=settings.states or DEFAULT_STATES,
     )
+
+
+def _weight(plan: TensorPlan) -> float:
+    """What a squared error in a tensor adds to the error that is aimed at."""
+    if plan.metric is None:
+        return 1.0
+    compensation = 1.0 if plan.quantizer == "kmeans" else plan.metric.compensation
+    return plan.metric.importance * compensation
 
 
 def _importance(tensor: TensorSource, settings: Settings, recipe: Recipe) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
+from dcz.codec.calibration.record import Calibration
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray
@@ -130,6 +132,10 @@ class Recipe(Settings):
         Given a tensor's name and its weights, says what a squared error in it counts for: a number,
         or one for each weight, whose mean is taken, such as the diagonal of a Hessian or of the
         Fisher information. Multiplies `importance`.
+    calibration : path or Calibration
+        What `dcz.calibration.collect` found out about this network. Errors are then predicted ones
+        of its output, in `max_error` too, which then counts what pruning does; and the bits go
+        where they lower that error most.
     rules : sequence of Rule
         Exceptions; the last one that matches a tensor and sets a field decides it.
     """
@@ -141,6 +147,9 @@ class Recipe(Settings):
     scope: str = "global"
     coder: str | None = None
     sensitivity: Sensitivity | None = dataclasses.field(default=None, compare=False)
+    calibration: str | os.PathLike[str] | Calibration | None = dataclasses.field(
+        default=None, compare=False
+    )
     rules: Sequence[Rule] = ()
 
     def __post_init__(self) -> None:
@@ -157,6 +166,8 @@ class Recipe(Settings):
         if aims and self.level_count is not None:
             raise RecipeError(f"{aims[0]} chooses the levels; leave out bits and levels")
         Settings(**self._own_settings())
+        if not isinstance(self.calibration, str | os.PathLike | Calibration | None):
+            raise RecipeError(f"calibration: {self.calibration!r} is not the name of a file")
         for quantizer in (self.main_quantizer, *(rule.quantizer for rule in self.rules)):
             if quantizer == "trellis" and self.coder == "huffman":
                 raise RecipeError("a trellis is coded by mixed contexts; leave out coder huffman")

@@ -89,6 +89,10 @@ class TensorReport:
         The tensor that is stored in its place.
     gaussian_bits, laplacian_bits : float or None
         What a source of its variance needs at its error, see `bounds`; None for exact tensors.
+    output_error : float or None
+        Predicted relative error of the network's output; known when packing with a calibration.
+    moved_bits : float or None
+        Bits that calibration gave to the tensor (or took, if negative), by its curve.
     """
 
     name: str
@@ -105,6 +109,8 @@ class TensorReport:
     alias_of: str | None = None
     gaussian_bits: float | None = None
     laplacian_bits: float | None = None
+    output_error: float | None = None
+    moved_bits: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,11 @@ class Report:
         What the tensors take that do not come back exactly.
     gaussian_bits, laplacian_bits : float
         What sources of their variances need at their total error, divided between them at will.
+    output_error : float or None
+        Predicted squared error of the network's outputs over their sum of squares; known when
+        packing with a calibration only.
+    unseen : tuple of str
+        Matrices that calibration saw no effect of, and that counted like the median tensor.
     """
 
     source_bytes: int
@@ -160,10 +171,13 @@ class Report:
     approximate_bits: int = 0
     gaussian_bits: float = 0.0
     laplacian_bits: float = 0.0
+    output_error: float | None = None
+    unseen: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON."""
         table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        table["unseen"] = list(self.unseen)
         table["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
         table["tensors"] = [_tensor_dict(tensor) for tensor in self.tensors]
         for name in ("parts", "alternatives", "metadata"):

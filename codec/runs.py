@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec import kernels
+from dcz.codec import huffman, kernels
 from dcz.codec.entropy import log2
+from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.frame import AnyArray
+from dcz.codec.segments import block_counts, decode_symbols, find_segments, takes_bits
+from dcz.codec.varint import Cursor, encode_varint
 
 BLOCK = 2**18
 MIN_LENGTH = 8
@@ -65,13 +68,51 @@ class Runs:
         """The classes as the kernels take them."""
         return self.classes.astype(np.uint32)
 
+    def encode(self) -> bytes:
+        """As a frame holds them: number of classes; if they are several, run length and map."""
+        if self.count == 1:
+            return bytes([1])
+        lengths = huffman.code_lengths(kernels.count_symbols(self.classes, self.count))
+        starts = np.concatenate(([0], np.cumsum(block_counts(self.classes.size, BLOCK))))
+        return (
+            bytes([self.count])
+            + encode_varint(self.length)
+            + huffman.encode_table(lengths)
+            + kernels.encode_segments(self.classes, starts, lengths)[0]
+        )
+
+    @classmethod
+    def decode(cls, cursor: Cursor, numel: int) -> Runs:
+        """Read what `encode` wrote for a tensor of so many elements. Raises CorruptError."""
+        count = cursor.byte("classes")
+        if count == 1:
+            return one_class(numel)
+        if not 2 <= count <= MAX_CLASSES:
+            raise CorruptError(f"classes: {count} is outside 1 to {MAX_CLASSES}")
+        length = cursor.varint("run length", low=MIN_LENGTH, high=BLOCK)
+        number = -(-numel // length)
+        lengths = huffman.decode_table(cursor, "class")
+        if np.count_nonzero(lengths) != count or lengths.size != count:
+            raise CorruptError(f"class alphabet: {lengths.size} symbols for {count} classes")
+        # Each run takes a bit at least, before anything is allocated for it.
+        if number > 8 * cursor.remaining:
+            raise TruncatedError(f"class: {number} runs in {cursor.remaining} bytes")
+        counts = block_counts(number, BLOCK)
+        offsets = find_segments(cursor, counts, [takes_bits(lengths)], "class")[:-1]
+        classes = decode_symbols(cursor.data, offsets, counts, lengths, "class").astype(np.uint8)
+        if np.count_nonzero(kernels.count_symbols(classes, count)) < count:
+            raise CorruptError("class: one has no run")
+        return cls(length, classes)
+
 
 def one_class(numel: int) -> Runs:
     """Runs as long as a block, all in one class."""
     return Runs(BLOCK, np.zeros(-(-numel // BLOCK), np.uint8))
 
 
-def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
+def find_runs(
+    symbols: AnyArray, alphabet: int, shape: tuple[int, ...], most_classes: int = MAX_CLASSES
+) -> Runs:
     """The rows of a tensor in classes that make its symbols short, or all of it in one class.
 
     A row is all that has one first index.
@@ -84,6 +125,8 @@ def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
         Number of different symbols.
     shape : tuple of int
         Of the tensor.
+    most_classes : int
+        How many classes there may be.
     """
     length = symbols.size // shape[0] if len(shape) > 1 else 0
     if symbols.size < FEWEST_ELEMENTS or shape[0] < 2 or not MIN_LENGTH <= length <= BLOCK:
@@ -97,7 +140,7 @@ def find_runs(symbols: AnyArray, alphabet: int, shape: tuple[int, ...]) -> Runs:
     least -= least // CLASS_PRICE
     best = one_class(symbols.size)
     for classes in CANDIDATES:
-        found, sums = _classify(counts, min(classes, rows.size))
+        found, sums = _classify(counts, min(classes, rows.size, most_classes))
         bits = _coded_bits(sums, blocks) + _coded_bits(np.bincount(found)[None, :], 1)
         if bits < least and len(sums) > 1:
             best, least = Runs(length, found), bits

@@ -74,12 +74,17 @@ def _advice(recipe: Recipe, report: Report) -> str:
     if not pruned and recipe.main_quantizer == "kmeans":
         lines.append("Nothing was pruned but exact zeros.")
     if report.slope is not None:
-        aim = _aim(recipe) + (", pruning not counted" if pruned else "")
+        uncounted = pruned and recipe.calibration is None
+        aim = _aim(recipe) + (", pruning not counted" if uncounted else "")
         lines.append(f"All tensors were cut at one slope, {report.slope:.3g} a bit, for {aim}.")
         lines.append(
             "Go further with --preset balanced, --max-error 1e-2, --bits 5 or --sparsity 0.9."
         )
-    if report.relative_error > LARGE_ERROR:
+    if report.unseen:
+        names = ", ".join(printable(name) for name in report.unseen[:3])
+        more = " and others" if len(report.unseen) > 3 else ""
+        lines.append(f"Calibration saw no effect of {names}{more}: treated like the median tensor.")
+    if report.output_error is None and report.relative_error > LARGE_ERROR:
         lines.append("An error this large needs retraining: check the model before you ship it.")
     return "\n".join(lines)
 
@@ -89,7 +94,8 @@ def _aim(recipe: Recipe) -> str:
         return f"a file of at most {recipe.target_size:,} bytes"
     if recipe.target_ratio is not None:
         return f"a ratio of at least {recipe.target_ratio:g}"
-    return f"a relative squared error of at most {recipe.error_bound:g}"
+    error = "squared error" if recipe.calibration is None else "output error"
+    return f"a relative {error} of at most {recipe.error_bound:g}"
 
 
 def _pack_dest(options: argparse.Namespace) -> str:
@@ -154,6 +160,7 @@ _OPTIONS = (
     "initialisation",
     "states",
     "coder",
+    "calibration",
 )
 # An option given on the command line takes the place of these in a recipe file.
 _REPLACES = {

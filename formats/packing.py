@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import BinaryIO
 
 import numpy as np
 
-from dcz.codec import pipeline
+from dcz.codec import grouping, pipeline
 from dcz.codec.aims import Outcome, search
+from dcz.codec.correct import Correction
 from dcz.codec.errors import DczError, RecipeError, located
 from dcz.codec.frame import AnyArray, Description, Frame, is_floating
+from dcz.codec.metric import Floats
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import Planner, TensorPlan
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.archive import Archive
 from dcz.formats.atomic import atomic_writer
+from dcz.formats.calibrated import Calibrated
 from dcz.formats.checkpoint import (
     ONE_AT_A_TIME,
     format_of_ending,
@@ -33,7 +37,7 @@ from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
-from dcz.formats.sources import Source, Sources, find_sources
+from dcz.formats.sources import Source, Sources
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
 Path = str | os.PathLike[str]
@@ -95,8 +99,7 @@ def pack(
         stream.flush()
         with _told_of(dest, stream.name), Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
-            report = archive.report(packer.descriptions)
-            return dataclasses.replace(report, slope=attempts.slope)
+            return attempts.complete(archive.report(packer.descriptions), packer)
 
 
 @contextmanager
@@ -124,11 +127,13 @@ class _Errors:
     """Sums the model's error as the tensors come."""
 
     squared: float = 0.0
+    output: float = 0.0
     energy: float = 0.0
 
     def add(self, result: _Result) -> None:
         if len(result.source.shape) > 1 and is_floating(result.source.dtype):
             self.squared += result.tensor.squared_error
+            self.output += result.tensor.output_error
             self.energy += result.tensor.energy
 
     @property
@@ -137,13 +142,7 @@ class _Errors:
 
 
 class _Attempts:
-    """Packs a checkpoint at one slope after the other until it meets the recipe's aim.
-
-    Attributes
-    ----------
-    slope : float or None
-        Of the last attempt, if there is an aim.
-    """
+    """Packs a checkpoint at one slope after the other until it meets the recipe's aim."""
 
     def __init__(
         self,
@@ -155,11 +154,19 @@ class _Attempts:
     ) -> None:
         recipe.check_patterns(list(checkpoint.tensors))
         self._stream = stream
-        self._sources = find_sources(checkpoint, recipe)
         self._jobs = jobs
         self._progress = progress
-        self._planner = Planner(self._sources.stored, recipe)
-        self.slope: float | None = None
+        calibrated = Calibrated.of(recipe, checkpoint)
+        self._sources = calibrated.sources
+        self._corrections = calibrated.corrections
+        self._planner = Planner(self._sources.stored, recipe, calibrated.metrics)
+        self._unseen = calibrated.unseen
+        self._number: int | None = None
+
+    @property
+    def slope(self) -> float | None:
+        """Of the last attempt, if there is an aim."""
+        return None if self._number is None else self._planner.slope(self._number)
 
     def run(self) -> _Packer:
         """The last attempt, which the stream holds."""
@@ -180,23 +187,42 @@ class _Attempts:
         found = search(lambda number: aim.of(attempt(number)), aim, self._planner.start)
         if aim.of(attempt(found)) > aim.goal:
             raise RecipeError(aim.out_of_reach(attempt(found)))
-        self.slope = self._planner.slope(found)
+        self._number = found
         plans = tuple(self._planner.plans(found))
         return last.get(plans) or self._attempt(plans)
 
     def _attempt(self, plans: Sequence[TensorPlan]) -> _Packer:
         self._stream.seek(0)
         self._stream.truncate()
-        packer = _Packer(self._sources, self._stream, self._jobs, self._progress)
+        packer = _Packer(self._sources, self._stream, self._jobs, self._progress, self._corrections)
         packer.run(plans)
         return packer
 
+    def complete(self, report: Report, packer: _Packer) -> Report:
+        """The report with what only packing knows."""
+        report = dataclasses.replace(report, slope=self.slope)
+        if not self._planner.calibrated:
+            return report
+        moved = {} if self._number is None else self._planner.moved_bits(self._number)
+        tensors = tuple(
+            dataclasses.replace(
+                tensor,
+                output_error=packer.output_errors.get(tensor.name),
+                moved_bits=moved.get(tensor.name),
+            )
+            for tensor in report.tensors
+        )
+        return dataclasses.replace(
+            report, tensors=tensors, output_error=packer.errors.output, unseen=self._unseen
+        )
+
     def _outcome(self, packer: _Packer) -> Outcome:
-        added = max(packer.errors.squared - self._planner.pruned_energy, 0.0)
-        return Outcome(self._stream.tell(), added / (self._planner.energy or 1.0))
+        errors, planner = packer.errors, self._planner
+        error = errors.output if planner.calibrated else errors.relative
+        return Outcome(self._stream.tell(), max(error - planner.pruned_error, 0.0))
 
 
-@dataclass(slots=True)
+@dataclass
 class _Packer:
     """Writes one file: tensors in order, small ones held back until they fill a frame."""
 
@@ -204,22 +230,56 @@ class _Packer:
     stream: BinaryIO
     jobs: int | None
     progress: Progress | None
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
+    output_errors: dict[str, float] = field(default_factory=dict)
     entries: dict[str, TensorEntry] = field(default_factory=dict)
     descriptions: list[Description] = field(default_factory=list)
     groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
     group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
     errors: _Errors = field(default_factory=_Errors)
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each tensor stands in the checkpoint."""
+        return {name: place for place, name in enumerate(self.sources.checkpoint.tensors)}
+
     def run(self, plans: Sequence[TensorPlan]) -> None:
         writer = ContainerWriter(self.stream)
-        for result in self._encoded(self.sources.stored, plans):
-            self.errors.add(result)
-            self._place(writer, result)
-            if self.progress is not None:
-                self.progress(result.source.name, result.source.info.nbytes)
+        shifts: dict[str, Floats] = {}
+        for result in self._encoded(*self._uncorrected(plans)):
+            self._add(writer, result)
+            if result.tensor.shift is not None:
+                shifts[result.source.name] = result.tensor.shift
+        for source, tensor_plan in zip(self.sources.stored, plans, strict=True):
+            if source.name in self.corrections:
+                self._add(writer, self._corrected(source, tensor_plan, shifts))
         for group in self.groups.values():
             self._write_group(writer, group)
         writer.finish(self._index(writer))
+
+    def _uncorrected(
+        self, plans: Sequence[TensorPlan]
+    ) -> tuple[Sequence[Source], Sequence[TensorPlan]]:
+        pairs = zip(self.sources.stored, plans, strict=True)
+        kept = [(s, p) for s, p in pairs if s.name not in self.corrections]
+        return [s for s, _ in kept], [p for _, p in kept]
+
+    def _corrected(
+        self, source: Source, tensor_plan: TensorPlan, shifts: Mapping[str, Floats]
+    ) -> _Result:
+        """Encode a tensor that makes up for what was done to others."""
+        correction = self.corrections[source.name]
+        if correction.weight not in shifts:
+            return _encode(source, tensor_plan)
+        array = correction.apply(source.read(), shifts[correction.weight])
+        return _encode(dataclasses.replace(source, given=array), tensor_plan)
+
+    def _add(self, writer: ContainerWriter, result: _Result) -> None:
+        self.errors.add(result)
+        self.output_errors[result.source.name] = result.tensor.output_error
+        self._place(writer, result)
+        if self.progress is not None:
+            self.progress(result.source.name, result.source.info.nbytes)
 
     def _encoded(self, sources: Sequence[Source], plans: Sequence[TensorPlan]) -> Iterator[_Result]:
         """Encode side by side what is small together, and give the results in order."""
@@ -243,13 +303,13 @@ class _Packer:
                 yield future.result()
 
     def _place(self, writer: ContainerWriter, result: _Result) -> None:
-        key = pipeline.group_key(result.tensor)
+        key = grouping.group_key(result.tensor)
         if key is None and result.tensor.frame is not None:
             self._enter(result, self._write(writer, result.tensor.frame))
             return
         group = self.groups.setdefault(key, [])
         size = self.group_sizes.get(key, 0) + result.tensor.array.size
-        if size > pipeline.group_limit(result.tensor):
+        if size > grouping.group_limit(result.tensor):
             self._write_group(writer, group)
             group.clear()
             size = result.tensor.array.size
@@ -257,10 +317,12 @@ class _Packer:
         self.group_sizes[key] = size
 
     def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
-        for frame, places in pipeline.merge([result.tensor for result in group]):
+        # Members stand in the order of their entries.
+        ordered = sorted(group, key=lambda result: self._places[result.source.name])
+        for frame, places in grouping.merge([result.tensor for result in ordered]):
             number = self._write(writer, frame)
             for place in places:
-                self._enter(group[place], number)
+                self._enter(ordered[place], number)
 
     def _write(self, writer: ContainerWriter, frame: Frame) -> int:
         self.descriptions.append(frame.description)
@@ -296,6 +358,8 @@ class _Packer:
 
 def _encode(source: Source, tensor_plan: TensorPlan) -> _Result:
     tensor = pipeline.encode(source, tensor_plan)
+    if source.given is not None:
+        tensor = pipeline.corrected(source.original(), tensor)
     return _Result(source, tensor, _digest_of_decoded(tensor))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,10 +16,19 @@ from dcz.formats.tensors import Checkpoint, TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkpoint's tensor as the codec sees it."""
+    """A checkpoint's tensor as the codec sees it.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    info : TensorInfo
+    given : array or None
+        Elements to be packed in place of the checkpoint's.
+    """
 
     checkpoint: Checkpoint
     info: TensorInfo
+    given: AnyArray | None = None
 
     @property
     def name(self) -> str:
@@ -37,6 +47,10 @@ class Source:
 
     def read(self) -> AnyArray:
         """Its elements; may be called more than once. Raises InputError for bad data."""
+        return self.original() if self.given is None else self.given
+
+    def original(self) -> AnyArray:
+        """What the checkpoint has. Raises InputError for bad data."""
         return self.checkpoint.read(self.info.name)
 
 
@@ -57,6 +71,11 @@ class Sources:
     stored: list[Source]
     aliases: dict[str, str]
 
+    def giving(self, arrays: Mapping[str, AnyArray]) -> Sources:
+        """The same with some arrays in place of the stored tensors of their names."""
+        stored = [replace(source, given=arrays.get(source.name)) for source in self.stored]
+        return replace(self, stored=stored)
+
     def original(self, name: str) -> str:
         """The stored tensor that a tensor equals."""
         while name in self.aliases:
@@ -64,8 +83,11 @@ class Sources:
         return name
 
 
-def find_sources(checkpoint: Checkpoint, recipe: Recipe) -> Sources:
-    """Find the tensors that need not be stored, with those they equal."""
+def find_sources(checkpoint: Checkpoint, recipe: Recipe, apart: Container[str] = ()) -> Sources:
+    """Find the tensors that need not be stored, with those they equal.
+
+    Those to be kept `apart` are stored for themselves unless they are tied.
+    """
     aliases = dict(checkpoint.ties)
     tied_to = set(aliases.values())
     seen: dict[tuple[object, ...], str] = {}
@@ -74,7 +96,7 @@ def find_sources(checkpoint: Checkpoint, recipe: Recipe) -> Sources:
     for name, info in checkpoint.tensors.items():
         if name in aliases:
             continue
-        if name not in alike:
+        if name not in alike or name in apart:
             stored.append(Source(checkpoint, info))
             continue
         array = checkpoint.read(name)

@@ -55,6 +55,7 @@ def report_view(report: Report) -> RenderableType:
         _parts(report),
         *([_bounds(report)] if report.approximate_bits else []),
         _tensors(report.tensors),
+        *([_calibrated(report.tensors)] if report.output_error is not None else []),
         _streams(report.tensors),
     ]
     if report.metadata:
@@ -65,9 +66,12 @@ def report_view(report: Report) -> RenderableType:
 
 def summary(report: Report) -> Text:
     """The one line that counts."""
+    output = ""
+    if report.output_error is not None:
+        output = f", predicted output error {report.output_error:.3g}"
     return Text(
         f"{report.source_bytes:,} -> {report.file_bytes:,} bytes, {report.ratio:.2f}x, "
-        f"relative squared error {report.relative_error:.3g}",
+        f"relative squared error {report.relative_error:.3g}{output}",
         style="bold",
     )
 
@@ -129,6 +133,18 @@ def _tensors(tensors: Sequence[TensorReport]) -> Table:
             *(_bytes(bits) for bits in (t.gaussian_bits, t.laplacian_bits)),
             f"{t.relative_error:.2e}" if t.relative_error else "exact",
         )
+    return table
+
+
+def _calibrated(tensors: Sequence[TensorReport]) -> Table:
+    """What calibration did: errors of weights and outputs, and where it moved bits."""
+    names = ("tensor", "weight error", "output error", "bytes", "moved by calibration")
+    table = _table("calibrated tensors", *names)
+    for t in tensors:
+        if t.output_error:
+            moved = "-" if t.moved_bits is None else f"{t.moved_bits / 8:+,.0f}"
+            errors = f"{t.relative_error:.2e}", f"{t.output_error:.2e}"
+            table.add_row(_text(t.name), *errors, f"{t.bits / 8:,.0f}", moved)
     return table
 
 

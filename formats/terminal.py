@@ -72,9 +72,12 @@ def _open_sink(path: str) -> Iterator[IO[bytes]]:
 
 
 class Progress:
-    """A progress bar on standard error, once work has taken a second, to a terminal only."""
+    """A progress bar on standard error, once work has taken a second, to a terminal only.
 
-    def __init__(self, text: str, total: int) -> None:
+    Without a known total it shows that work goes on.
+    """
+
+    def __init__(self, text: str, total: int | None) -> None:
         self._text = text
         self._total = total
         self._done = 0

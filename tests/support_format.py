@@ -517,13 +517,8 @@ def decode_classes(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     total = members[0].numel
     book = grid_or_values(cursor, members[0].dtype, size)
     need(1 <= len(book) <= 4096, "levels")
-    count = cursor.u8()
-    need(1 <= count <= 16, "classes")
-    length, classes = 2**18, [0] * (-(-total // 2**18))
-    if count > 1:
-        length = cursor.varint(8, 2**18)
-        classes = class_map(cursor, count, -(-total // length))
-    tables = [class_table(cursor, len(book), size) for _ in range(count)]
+    length, classes = runs(cursor, total)
+    tables = [class_table(cursor, len(book), size) for _ in range(max(classes) + 1)]
     out: list[int] = []
     in_block = 2**18 // length
     for first in range(0, len(classes), in_block):
@@ -539,6 +534,16 @@ def decode_classes(cursor: Reader, members: list[Tensor], size: int) -> bytes:
             queues.append(iter([index for s in coded for index in symbols[s]]))
         out += [next(queues[its]) for its, own in sizes for _ in range(own)]
     return b"".join(book[index] for index in out)
+
+
+def runs(cursor: Reader, total: int) -> tuple[int, list[int]]:
+    """The length of a run, and the class of each."""
+    count = cursor.u8()
+    need(1 <= count <= 16, "classes")
+    if count == 1:
+        return 2**18, [0] * (-(-total // 2**18))
+    length = cursor.varint(8, 2**18)
+    return length, class_map(cursor, count, -(-total // length))
 
 
 def class_map(cursor: Reader, count: int, runs: int) -> list[int]:
@@ -603,27 +608,38 @@ class Points:
     dtype: int
     book: list[bytes] = field(default_factory=list)
     zero: int = 0
-    half_step: float = 0.0
+    half_steps: list[float] = field(default_factory=list)
+    run: int = 2**62
+    classes: list[int] = field(default_factory=lambda: [0])
 
-    def element(self, level: int, position: int) -> bytes:
+    @property
+    def trellis(self) -> int:
+        return self.kind % 8
+
+    def element(self, at: int, level: int, position: int) -> bytes:
         if self.kind:
-            return float_bytes(position * self.half_step, self.dtype)
+            half_step = self.half_steps[self.classes[at // self.run]]
+            return float_bytes(position * half_step, self.dtype)
         need(0 <= self.zero + level < len(self.book), "index beyond the codebook")
         return self.book[self.zero + level]
 
 
-def points_of(kind: int, cursor: Reader, dtype: int, short_step: bool = False) -> Points:
-    need(kind <= 6, "reconstruction")
+def points_of(kind: int, cursor: Reader, dtype: int, total: int, short: bool = False) -> Points:
+    need(kind <= 6 or 9 <= kind <= 14, "reconstruction")
     points = Points(kind, dtype)
     if kind == 0:
-        need(not short_step, "no step to be short")
+        need(not short, "no step to be short")
         points.book = [cursor.take(SIZES[dtype]) for _ in range(cursor.varint(high=65536))]
         points.zero = cursor.varint(high=max(len(points.book), 1) - 1)
         return points
     need(dtype in (1, 2, 4), "a trellis of floats")  # the others of float need more than struct
-    raw = b"\0" + cursor.take(3) if short_step else cursor.take(4)
-    points.half_step = struct.unpack("<f", raw)[0]
-    need(0 < points.half_step < math.inf, "half step")
+    if kind > 6:
+        points.run, points.classes = runs(cursor, total)
+        need(max(points.classes) > 0, "one class of rows")
+    for _ in range(max(points.classes) + 1):
+        raw = b"\0" + cursor.take(3) if short else cursor.take(4)
+        points.half_steps.append(struct.unpack("<f", raw)[0])
+    need(all(0 < step < math.inf for step in points.half_steps), "half step")
     return points
 
 
@@ -637,17 +653,24 @@ def geometry_of(cursor: Reader) -> tuple[int, int, int]:
 
 def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
-    points = points_of(cursor.u8(), cursor, members[0].dtype)
-    geometry = geometry_of(cursor)
     total = members[0].numel
+    kind = cursor.u8()
+    by_columns = 17 <= kind <= 22
+    points = points_of(kind - 16 * by_columns, cursor, members[0].dtype, total)
+    geometry = geometry_of(cursor)
+    need(not by_columns or total % geometry[0] == 0, "columns")
     sizes = [cursor.varint() for _ in range(0, total, 2**22)]
     out = []
     for number, length in enumerate(sizes):
         first = number * 2**22
-        mixture = Mixture(cursor.take(length), points.kind)
+        mixture = Mixture(cursor.take(length), points.trellis)
         mixture.begin(geometry, first)
-        out += [points.element(*e) for e in mixture.elements(min(2**22, total - first))]
+        found = mixture.elements(min(2**22, total - first))
+        out += [points.element(at, *e) for at, e in enumerate(found, first)]
         mixture.end()
+    if by_columns:
+        row = geometry[0]
+        out = [out[c * row + r] for r in range(row) for c in range(total // row)]
     return b"".join(out)
 
 
@@ -673,7 +696,7 @@ def decode_mixed_group(cursor: Reader, members: list[Tensor], size: int) -> byte
             need(heads, "no member before")
             heads.append((heads[-1][0], geometry))
         else:
-            points = points_of(flags & 7, cursor, tensor.dtype, bool(flags & 8))
+            points = points_of(flags & 7, cursor, tensor.dtype, tensor.numel, bool(flags & 8))
             heads.append((points, geometry))
     trellises = {max(points.kind, 1) for points, _ in heads}
     need(len(trellises) == 1, "trellises differ")
@@ -681,7 +704,7 @@ def decode_mixed_group(cursor: Reader, members: list[Tensor], size: int) -> byte
     out = []
     for number, (tensor, (points, geometry)) in enumerate(zip(members, heads, strict=True)):
         mixture.begin(geometry, 0, number)
-        out += [points.element(*e) for e in mixture.elements(tensor.numel)]
+        out += [points.element(0, *e) for e in mixture.elements(tensor.numel)]
     mixture.end()
     return b"".join(out)
 

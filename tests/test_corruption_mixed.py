@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import support_payloads
+from support_moments import factors_of
 
-from dcz.codec import mixed, trellis
+from dcz.codec import column_trellis, mixed, row_trellis, trellis
 from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.frame import Member, SharedTensor
 
@@ -17,6 +18,10 @@ FLOATS = np.dtype(np.float32)
 BYTES = np.dtype(np.uint8)
 TWO_VALUES = b"\x00\x02\x05\x07\x00"  # levels 5 and 7, of which 5 is level 0
 LINE = b"\x01\x01\x01"
+# Two classes of rows of eight elements, by a code of two codes of one bit; 0, 1 and 0 in a byte.
+TWO_CLASSES = b"\x0a\x02\x08\x02\x00"
+ROWS = TWO_CLASSES + b"\x01\x02"
+ONE_STEP = b"\x00\x00\x80\x3f"
 
 
 def decode(payload: bytes, numel: int, dtype: np.dtype[Any] = BYTES) -> npt.NDArray[Any]:
@@ -27,20 +32,28 @@ def small_payloads() -> list[tuple[bytes, Member]]:
     rng = np.random.default_rng(1)
     values = rng.laplace(size=(4, 2, 3, 3)).astype(np.float32)
     shared = trellis.quantize(values.reshape(-1), values.shape, 0.4, 8)
+    rows = row_trellis.quantize(
+        values.reshape(-1), values.shape, (0.3, 0.7), np.array([0, 1, 1, 0], np.uint8), 64
+    )
+    columns = column_trellis.quantize(
+        rng.laplace(size=160), (32, 5), 0.4, 4, factors_of(rng, 5), None, FLOATS
+    )
     few = SharedTensor(rng.integers(0, 3, 50).astype(np.uint8), np.arange(3.0), False)
     return [
         (bytes(mixed.encode(shared, values.shape).payload), shared.member),
         (bytes(mixed.encode(few, (5, 10)).payload), few.member),
+        (bytes(mixed.encode(rows, values.shape).payload), rows.member),
+        (bytes(mixed.encode(columns, (32, 5)).payload), columns.member),
     ]
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_every_flipped_bit_is_refused_or_harmless(number: int) -> None:
     payload, member = small_payloads()[number]
     support_payloads.check_flipped_bits(mixed.Decoder, payload, member)
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_every_prefix_is_refused(number: int) -> None:
     payload, member = small_payloads()[number]
     support_payloads.check_prefixes(mixed.Decoder, payload, member)
@@ -100,6 +113,56 @@ def test_fields_outside_their_range_are_refused(payload: bytes, cause: str) -> N
 def test_half_steps_must_be_positive_and_finite(step: str) -> None:
     with pytest.raises(CorruptError, match="half step"):
         decode(b"\x03" + bytes.fromhex(step) + LINE + b"\x00", 4, FLOATS)
+
+
+def test_the_smallest_payload_of_classes_of_rows_decodes() -> None:
+    steps = np.array([0.5, 2.0], np.float32)
+    everything_1 = decode(ROWS + steps.tobytes() + LINE + b"\x00", 24, FLOATS)
+    units = everything_1 / np.repeat(steps[[0, 1, 0]], 8)
+    assert np.all(np.abs(units) >= 2**17)
+
+
+@pytest.mark.parametrize(
+    ("payload", "cause"),
+    [
+        (b"\x08" + ONE_STEP, "reconstruction"),
+        (b"\x0f" + ONE_STEP, "reconstruction"),
+        (b"\x10" + ONE_STEP, "reconstruction"),
+        (b"\x17" + ONE_STEP, "reconstruction"),
+        (b"\x1a" + ONE_STEP, "reconstruction"),
+        (b"\x22" + ONE_STEP, "reconstruction"),
+        (b"\x12" + ONE_STEP + b"\x05\x01\x01\x00", "columns of 5 in 24"),
+        (b"\x0a\x00", "classes"),
+        (b"\x0a\x01" + ONE_STEP + LINE, "one class"),
+        (b"\x0a\x11", "classes"),
+        (b"\x0a\x02\x07", "run length"),
+        (b"\x0a\x02\x81\x80\x10", "run length"),
+        (b"\x0a\x02\x08\x01", "class alphabet"),
+        (b"\x0a\x03\x08\x02\x00", "class alphabet"),
+        (TWO_CLASSES + b"\x01\x00" + 2 * ONE_STEP, "one has no run"),
+        (TWO_CLASSES + b"\x01\x07" + 2 * ONE_STEP, "one has no run"),
+        (TWO_CLASSES + b"\x01\x0a" + 2 * ONE_STEP, "class"),
+        (ROWS + ONE_STEP + b"\x00\x00\x80\x7f", "half step"),
+        (ROWS + ONE_STEP + b"\x00\x00\x80\xbf", "half step"),
+        (ROWS + b"\x00\x00\x00\x00" + ONE_STEP, "half step"),
+        (ROWS + ONE_STEP + b"\x00\x00\xc0\x7f", "half step"),
+        (ROWS + 2 * ONE_STEP + b"\x00", "row"),
+    ],
+)
+def test_classes_of_rows_outside_their_range_are_refused(payload: bytes, cause: str) -> None:
+    with pytest.raises(CorruptError, match=cause):
+        decode(payload + bytes(9), 24, FLOATS)
+
+
+def test_classes_of_rows_are_for_floats() -> None:
+    with pytest.raises(CorruptError, match="steps of uint8"):
+        decode(ROWS + 2 * ONE_STEP + LINE + b"\x00", 24)
+
+
+def test_more_rows_than_bytes_could_hold_are_refused_before_anything_is_decoded() -> None:
+    for numel in (2**21, 2**62):
+        with pytest.raises(TruncatedError, match="runs"):
+            mixed.Decoder(memoryview(ROWS + 2 * ONE_STEP + LINE), [Member(FLOATS, numel)])
 
 
 def test_bytes_left_over_in_a_chunk_are_refused() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support_payloads import decoded
 
 import dcz
-from dcz.codec import kernels, mixed, multiples
+from dcz.codec import kernels, mixed, mixed_points, multiples
 from dcz.codec.frame import SharedTensor
 
 Array = npt.NDArray[Any]
@@ -138,7 +138,7 @@ def test_multiples_come_back(dtype: Any) -> None:
     rng = np.random.default_rng(1)
     shared = SharedTensor(rng.integers(0, 4, 60).astype(np.uint8), codebook, False)
     frame = mixed.encode(shared, (6, 10))
-    assert frame.payload[0] == mixed.MULTIPLES
+    assert frame.payload[0] == mixed_points.MULTIPLES
     assert decoded(frame, shared.member).tobytes() == codebook[shared.indices].tobytes()
 
 

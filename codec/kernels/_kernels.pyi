@@ -133,6 +133,7 @@ def take(indices: Array, codebook: Array, out: Array, /) -> None: ...
 def quantize_trellis(
     values: Array,
     wide: bool,
+    closed: bool,
     scale: float,
     states: int,
     odd: int,

@@ -43,7 +43,7 @@ static PyObject *quantize_trellis(PyObject *Py_UNUSED(module), PyObject *args)
     dcz_machine machine;
     unsigned states, odd, low;
     int done = 0;
-    if (PyArg_ParseTuple(args, "y*pdIIIy*y*w*w*", &b[0], &w.wide, &w.scale, &states, &odd, &low,
+    if (PyArg_ParseTuple(args, "y*ppdIIIy*y*w*w*", &b[0], &w.wide, &w.closed, &w.scale, &states, &odd, &low,
                          &b[1], &b[2], &b[3], &b[4])) {
         if (states < 2 || states > DCZ_TRELLIS_STATES
             || !dcz_make_machine(&machine, states, odd, low))

@@ -19,7 +19,13 @@ from dcz.codec.kernels.weight_arguments import value_array
 
 
 def quantize_trellis(
-    values: npt.NDArray[Any], scale: float, states: int, classes: Bytes, rates: Floats
+    values: npt.NDArray[Any],
+    scale: float,
+    states: int,
+    classes: Bytes,
+    rates: Floats,
+    *,
+    closed: bool = False,
 ) -> tuple[Positions, Integers]:
     """Find levels along a trellis: see `reference_trellis.quantize_trellis`."""
     require(states > 1 and states in TRELLISES, "a trellis has 4, 8, 16, 32 or 64 states")
@@ -29,7 +35,7 @@ def quantize_trellis(
     own = np.ascontiguousarray(classes, np.uint8), np.require(rates, np.float64, ["C", "A"])
     wide = array.itemsize == 8
     _kernels.quantize_trellis(
-        array, wide, scale, states, *TRELLISES[states], *own, positions, counts
+        array, wide, closed, scale, states, *TRELLISES[states], *own, positions, counts
     )
     return positions, counts
 

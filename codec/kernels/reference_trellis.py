@@ -36,7 +36,13 @@ def predecessors(states: int) -> npt.NDArray[np.intp]:
 
 
 def quantize_trellis(
-    values: npt.NDArray[Any], scale: float, states: int, classes: Bytes, rates: Floats
+    values: npt.NDArray[Any],
+    scale: float,
+    states: int,
+    classes: Bytes,
+    rates: Floats,
+    *,
+    closed: bool = False,
 ) -> tuple[npt.NDArray[np.int32], Integers]:
     """The positions whose squared errors and rates have the least sum; zeros stay zero.
 
@@ -52,6 +58,8 @@ def quantize_trellis(
     rates : float64[RATE_CLASSES, 2, RATE_LEVELS]
         What a level of a magnitude costs in an even and in an odd state, in half steps squared;
         the last stands for all greater ones too.
+    closed : bool
+        Whether the path ends in state 0, too, so that another may follow. One of even levels does.
 
     Returns
     -------
@@ -72,7 +80,7 @@ def quantize_trellis(
     sizes = np.abs(array.astype(np.float64) * scale)
     require(bool(np.all(sizes < MOST_HALF_STEPS)), "a value is too many steps from zero")
     levels, costs = _candidates(sizes, classes, rates.reshape(-1, RATE_LEVELS))
-    chosen = _shortest_path(costs, states)
+    chosen = _shortest_path(costs, states, closed)
     index = np.arange(array.size)
     sizes_chosen = levels[index, chosen]
     low = chosen >> 1
@@ -105,7 +113,7 @@ def _candidates(
     return levels, costs
 
 
-def _shortest_path(costs: Floats, states: int) -> npt.NDArray[np.int64]:
+def _shortest_path(costs: Floats, states: int, closed: bool) -> npt.NDArray[np.int64]:
     """For each value 2 * (state & 1) + parity on the path of least cost: int64[n]."""
     ways = predecessors(states)
     before = ways >> 1
@@ -118,7 +126,7 @@ def _shortest_path(costs: Floats, states: int) -> npt.NDArray[np.int64]:
         second[i] = sums[:, 1] < sums[:, 0]
         reached = np.where(second[i], sums[:, 1], sums[:, 0])
     chosen = np.zeros(len(costs), np.int64)
-    state = int(np.argmin(reached))
+    state = 0 if closed else int(np.argmin(reached))
     for i in reversed(range(len(costs))):
         way = ways[state, int(second[i, state])]
         state = int(way) >> 1

@@ -99,7 +99,7 @@ int dcz_quantize_trellis(const dcz_machine *machine, const dcz_weighted *w, dcz_
         find_candidates(size, w->rates + 2 * LEVELS * w->classes[i], choices[i].levels, costs);
         choices[i].second = step(machine, reached[i & 1], costs, reached[~i & 1]);
     }
-    for (unsigned state = 1; state < machine->states; state++)
+    for (unsigned state = 1; state < machine->states && !w->closed; state++)
         if (reached[w->count & 1][state] < reached[w->count & 1][best]) best = state;
     memset(counts, 0, 2 * DCZ_TRELLIS_CLASSES * LEVELS * sizeof *counts);
     trace(machine, w, choices, best, positions, counts);

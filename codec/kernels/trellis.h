@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     const void *values;
     int wide; /* whether values are doubles */
+    int closed; /* whether the path ends in state 0, where it begins */
     size_t count;
     double scale;           /* half steps to a unit */
     const uint8_t *classes; /* below DCZ_TRELLIS_CLASSES */

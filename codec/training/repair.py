@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from dcz.codec.calibration.observe import call, evaluating
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -38,8 +40,9 @@ def recalibrate(original: nn.Module, packed: nn.Module, inputs: Any) -> nn.Modul
         With the weights before packing.
     packed : Module
         The same modules under the same names, with the weights after it; changed in place.
-    inputs : Tensor
-        Some hundred inputs as one batch: what the networks are called with.
+    inputs : Tensor, tuple, list or mapping
+        Some hundred inputs as one batch: the networks' argument, or their arguments by position or
+        by name.
 
     Returns
     -------
@@ -81,10 +84,10 @@ def _repairable(model: nn.Module) -> dict[str, nn.Module]:
 def _watch(model: nn.Module, layers: dict[str, nn.Module], inputs: Any, hook: _Hook) -> None:
     """Run the model in evaluation mode, where `hook` sees what enters norms and leaves others."""
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(model))
+        stack.enter_context(evaluating(model))
         for name, module in layers.items():
             stack.callback(_attach(name, module, hook).remove)
-        model(inputs)
+        call(model, inputs)
 
 
 def _attach(name: str, module: nn.Module, hook: _Hook) -> Any:
@@ -93,21 +96,11 @@ def _attach(name: str, module: nn.Module, hook: _Hook) -> Any:
     return module.register_forward_hook(lambda m, given, out: hook(name, m, out))
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def _moments(module: nn.Module, values: Tensor) -> _Moments:
     others = [d for d in range(values.ndim) if d != _channel_dimension(module, values)]
-    wide = values.double()
-    return wide.mean(others), wide.var(others, correction=0)
+    wide = values if values.dtype == torch.float64 else values.float()
+    variance, mean = torch.var_mean(wide, others, correction=0)
+    return mean.double(), variance.double()
 
 
 def _channel_dimension(module: nn.Module, values: Tensor) -> int:

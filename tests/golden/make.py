@@ -22,8 +22,10 @@ import ml_dtypes
 import numpy as np
 
 import dcz
-from dcz.codec import classes, grid, mixed, mixed_group, trellis
+from dcz.codec import classes, column_trellis, grid, mixed, mixed_group, row_trellis, trellis
+from dcz.codec.calibration.record import Moments
 from dcz.codec.frame import SharedTensor
+from dcz.codec.metric import Metric
 from dcz.formats.dtypes import DTYPES
 
 HERE = Path(__file__).parent
@@ -284,6 +286,30 @@ def mixed_codebook() -> bytes:
 @frame
 def mixed_multiples() -> bytes:
     return frame_of_few([-0.2, -0.1, 0, 0.1, 0.3])
+
+
+@frame
+def mixed_row_steps() -> bytes:
+    classes = random(24).permutation(np.arange(23) % 3).astype(np.uint8)
+    steps = (0.05, 0.4, 3.0)
+    values = random(25).laplace(size=(23, 2, 9)) * np.geomspace(0.2, 4, 23)[:, None, None]
+    shared = row_trellis.quantize(
+        values.astype(np.float32).reshape(-1), values.shape, steps, classes, 16, np.dtype("float16")
+    )
+    return frame_of_mixed(shared, values.shape)
+
+
+@frame
+def mixed_columns() -> bytes:
+    generator = random(26)
+    inputs = generator.normal(size=(90, 12)) @ generator.normal(size=(12, 12))
+    moments = Moments.of((inputs.T @ inputs / 90)[None], None)
+    factors = Metric(np.ones(40), moments).factors
+    values = generator.normal(size=(40, 12)).astype(np.float32).reshape(-1)
+    shared = column_trellis.quantize(
+        values, (40, 12), 0.25, 32, factors or (), np.abs(values) < 0.3, np.dtype("float32")
+    )
+    return frame_of_mixed(shared, (40, 12))
 
 
 def frame_of_few(values: list[float]) -> bytes:

@@ -1,0 +1,1 @@
+"""Calibration: what the outputs of a network say about its weights."""

@@ -1,0 +1,173 @@
+"""Error compensation along a trellis: columns that are still to be quantized make up for others.
+
+As in `compensate`, a layer's columns are quantized one by one, those with the largest moments
+first, and the error of each is passed on. Errors within a column do not touch each other: a path
+through a trellis leads from row to row. It ends where it began, so that the file may have the
+columns in their own order, whatever the one in which they were quantized.
+
+The linear algebra is the machine's own; see `compensate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec import kernels, trellis
+from dcz.codec.codebook import MAX_LEVELS
+from dcz.codec.compensate import COLUMNS
+from dcz.codec.frame import AnyArray
+from dcz.codec.metric import Factor, Floats32
+from dcz.codec.prune import Weights
+from dcz.codec.trellis import CHUNK, SLOPE_FACTOR, Floats, TrellisTensor
+
+# Paths that end where they began gain nothing in shorter columns.
+FEWEST_ROWS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnTrellisTensor(TrellisTensor):
+    """A tensor shared by a trellis that runs through its columns, one after the other.
+
+    Attributes
+    ----------
+    rows : int
+        All that has one first index is a row.
+    """
+
+    rows: int
+
+    @property
+    def positions_by_columns(self) -> npt.NDArray[np.int32]:
+        """The weights in half steps, column after column: int32[numel]."""
+        return np.ascontiguousarray(self.positions.reshape(self.rows, -1).T).reshape(-1)
+
+
+def takes_columns(shape: tuple[int, ...], groups: int) -> bool:
+    """Whether columns are long enough for a trellis, and not too long for a file."""
+    return FEWEST_ROWS * groups <= shape[0] <= kernels.ROW_LIMIT
+
+
+def quantize(
+    values: Weights,
+    shape: tuple[int, ...],
+    step: float,
+    states: int,
+    factors: tuple[Factor, ...],
+    pruned: AnyArray | None,
+    dtype: np.dtype[Any],
+    slope_factor: float = SLOPE_FACTOR,
+) -> ColumnTrellisTensor:
+    """Share weights by a trellis; errors make up for each other.
+
+    Parameters
+    ----------
+    values : float32[numel] or float64[numel]
+        Finite.
+    shape : tuple of int
+        For which `takes_columns`.
+    step : float
+        The half step, a positive float32.
+    states : int
+        One of `trellis.STATES`.
+    factors : tuple of Factor
+        One for each group of rows.
+    pruned : bool[numel] or None
+        Where zero has to stay.
+    dtype : dtype
+        Of the codebook.
+    slope_factor : float
+        What a bit may cost, in squared half steps.
+
+    Raises
+    ------
+    ValueError
+        If the step is too small.
+    """
+    classes, rates = trellis.rates_of(values, shape, step, states, slope_factor)
+    matrix = np.asarray(values.reshape(shape[0], -1) / np.float64(step), np.float32)
+    kept = np.ones(matrix.shape, np.bool_) if pruned is None else ~pruned.reshape(matrix.shape)
+    positions = np.empty(matrix.shape, np.int32)
+    size = shape[0] // len(factors)
+    for number, factor in enumerate(factors):
+        own = slice(number * size, (number + 1) * size)
+        group = _Group(
+            kept[own], classes.reshape(matrix.shape)[own], rates, states, own.start, shape[0]
+        )
+        positions[own] = _quantize(matrix[own], group, factor)
+    lowest = int(positions.min(initial=0))
+    levels = int(positions.max(initial=0)) - lowest + 1
+    if levels > MAX_LEVELS:
+        raise ValueError(f"a step with {levels} multiples, over {MAX_LEVELS}")
+    return ColumnTrellisTensor(
+        (positions - lowest).astype(np.uint8 if levels <= 256 else np.uint16).reshape(-1),
+        trellis.values_at(np.arange(lowest, lowest + levels), step, dtype),
+        False,
+        step=step,
+        states=states,
+        lowest=lowest,
+        rows=shape[0],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What some rows of a tensor are quantized by.
+
+    Attributes
+    ----------
+    kept : bool[rows, n]
+        Where weights need not be zero.
+    classes : uint8[rows, n]
+    rates : float64 table
+        As `kernels.quantize_trellis` has them.
+    states : int
+    first, height : int
+        Number of the first of them, and rows of the tensor.
+    """
+
+    kept: npt.NDArray[np.bool_]
+    classes: npt.NDArray[np.uint8]
+    rates: Floats
+    states: int
+    first: int
+    height: int
+
+    def positions(self, left: Floats32, column: int, weight: float) -> npt.NDArray[np.int32]:
+        """The positions of a column where errors count for so much: int32[rows]."""
+        values = np.where(self.kept[:, column], left, np.float32(0))
+        classes = np.ascontiguousarray(self.classes[:, column])
+        rates = self.rates / weight
+        # At the start of a chunk the file's trellis begins anew.
+        cut = -(column * self.height + self.first) % CHUNK
+        parts = [slice(0, cut), slice(cut, None)] if 0 < cut < left.size else [slice(None)]
+        return np.concatenate(
+            [
+                kernels.quantize_trellis(
+                    values[part], 1.0, self.states, classes[part], rates, closed=True
+                )[0]
+                for part in parts
+            ]
+        )
+
+
+def _quantize(rows: Floats32, group: _Group, factor: Factor) -> npt.NDArray[np.int32]:
+    """Positions of one group: int32[rows, n]."""
+    left = np.ascontiguousarray(rows[:, factor.order].T)
+    found = np.empty(rows.shape, np.int32)
+    weights = factor.variances / factor.variances.mean()
+    for start in range(0, len(left), COLUMNS):
+        stop = min(start + COLUMNS, len(left))
+        errors = np.empty((stop - start, left.shape[1]), np.float32)
+        upper = factor.upper[start:stop, start:]
+        for at, column in enumerate(range(start, stop)):
+            place = int(factor.order[column])
+            positions = group.positions(left[column], place, float(weights[column]))
+            errors[at] = (left[column] - positions) / upper[at, at]
+            left[column + 1 : stop] -= np.outer(upper[at, at + 1 : stop - start], errors[at])
+            found[:, place] = positions
+        left[stop:] -= upper[:, stop - start :].T @ errors
+    return found

@@ -1,0 +1,204 @@
+"""What positions of mixed contexts stand for: entries of a codebook, or multiples of a half step.
+
+A half step may be one for the whole tensor, or one for each class of rows.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcz.codec import trellis
+from dcz.codec.codebook import read_codebooks, write_codebooks
+from dcz.codec.errors import CorruptError
+from dcz.codec.frame import AnyArray, Member, is_floating
+from dcz.codec.runs import Runs
+from dcz.codec.trellis import STATES
+from dcz.codec.varint import Cursor, encode_varint
+
+# The kind of reconstruction beside those of trellises.
+MULTIPLES = 1
+# Added to the kind where each class of rows has a half step.
+BY_ROWS = 8
+# Decoded positions lie within this of zero, whatever the bytes.
+REACH = 1 << 19
+CELLS = 2 * REACH + 1
+COUNTED = 1 << 19
+
+Positions = npt.NDArray[np.int32]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CodebookPoints:
+    """Reconstruction by a codebook: position 0 is the entry `zero`, others are 2 apart.
+
+    Attributes
+    ----------
+    codebook : array[levels]
+    zero : int
+    """
+
+    codebook: AnyArray
+    zero: int
+
+    states = 1
+    classes = 1
+
+    def encode(self) -> bytes:
+        """The points as a frame holds them."""
+        return b"\0" + write_codebooks([self.codebook]) + encode_varint(self.zero)
+
+    def indices(self, positions: Positions) -> AnyArray:
+        """Entries of the codebook. Raises CorruptError past its ends."""
+        indices = (positions >> 1) + self.zero
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.codebook.size:
+            raise CorruptError(f"index in a codebook of {self.codebook.size} levels: past its end")
+        return indices
+
+    def values(self, positions: Positions, start: int = 0) -> AnyArray:
+        """The elements at the positions from element `start` of the tensor on."""
+        return self.codebook[self.indices(positions)]
+
+    def statistics(self, counts: Counts) -> tuple[AnyArray, Counts]:
+        """The codebook and how often each entry occurs; see `count`."""
+        first = REACH - 2 * self.zero
+        return self.codebook, counts[first : first + 2 * self.codebook.size : 2]
+
+
+@dataclass(frozen=True, slots=True)
+class TrellisPoints:
+    """Reconstruction by a trellis, or by multiples of a step: positions times a half step.
+
+    Attributes
+    ----------
+    step : float
+    states : int
+        Of the trellis; 1 for multiples of a step.
+    dtype : dtype
+    """
+
+    step: float
+    states: int
+    dtype: np.dtype[Any]
+
+    classes = 1
+
+    def encode(self) -> bytes:
+        """The points as a frame holds them."""
+        return bytes([_kind_of(self.states)]) + struct.pack("<f", self.step)
+
+    def values(self, positions: Positions, start: int = 0) -> AnyArray:
+        """The elements at the positions from element `start` of the tensor on."""
+        return trellis.values_at(positions, self.step, self.dtype)
+
+    def statistics(self, counts: Counts) -> tuple[AnyArray, Counts]:
+        """The values in use and how often each occurs; see `count`."""
+        used = np.flatnonzero(counts)
+        return self.values((used - REACH).astype(np.int32)), counts[used]
+
+
+@dataclass(frozen=True, slots=True)
+class RowPoints:
+    """Reconstruction by a trellis, or by multiples, with a half step for each class of rows.
+
+    Attributes
+    ----------
+    steps : float32[classes]
+        Half steps.
+    runs : Runs
+        The rows and their classes, which are two at least.
+    states : int
+        Of the trellis; 1 for multiples of a step.
+    dtype : dtype
+    """
+
+    steps: npt.NDArray[np.float32]
+    runs: Runs
+    states: int
+    dtype: np.dtype[Any]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.steps.size
+
+    def encode(self) -> bytes:
+        """The points as a frame holds them."""
+        kind = bytes([BY_ROWS | _kind_of(self.states)])
+        return kind + self.runs.encode() + self.steps.astype("<f4").tobytes()
+
+    def class_of(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """The class of each element from `start` to before `stop`."""
+        length = self.runs.length
+        rows = slice(start // length, -(-stop // length))
+        every = np.repeat(self.runs.classes[rows], length)
+        return every[start % length :][: stop - start]
+
+    def values(self, positions: Positions, start: int = 0) -> AnyArray:
+        """The elements at the positions from element `start` of the tensor on."""
+        steps = self.steps[self.class_of(start, start + positions.size)]
+        return trellis.values_at(positions, steps.astype(np.float64), self.dtype)
+
+    def statistics(self, counts: Counts) -> tuple[AnyArray, Counts]:
+        """The values in use, class by class, and how often each occurs; see `count`."""
+        used = np.flatnonzero(counts)
+        number, cell = np.divmod(used, CELLS)
+        steps = self.steps[number].astype(np.float64)
+        return trellis.values_at(cell - REACH, steps, self.dtype), counts[used]
+
+
+Points = CodebookPoints | TrellisPoints | RowPoints
+
+
+def _kind_of(states: int) -> int:
+    return states.bit_length() - 1 if states > 1 else MULTIPLES
+
+
+def read_points(kind: int, cursor: Cursor, member: Member) -> Points:
+    """Read what `encode` wrote behind the kind. Raises CorruptError."""
+    if kind == 0:
+        (book,) = read_codebooks(cursor, [member])
+        return CodebookPoints(book, cursor.varint("index of zero", high=max(book.size, 1) - 1))
+    by_rows = kind > BY_ROWS
+    trellis_kind = kind - BY_ROWS if by_rows else kind
+    states = 1 if trellis_kind == MULTIPLES else 1 << trellis_kind
+    if states not in (1, *STATES):
+        raise CorruptError(f"reconstruction: {kind} is none of 0 to 6 and 9 to 14")
+    if not is_floating(member.dtype):
+        raise CorruptError(f"reconstruction: steps of {member.dtype} elements")
+    if not by_rows:
+        return TrellisPoints(float(_read_steps(cursor, 1)[0]), states, member.dtype)
+    runs = Runs.decode(cursor, member.numel)
+    if runs.count == 1:
+        raise CorruptError("reconstruction: one class of rows")
+    return RowPoints(_read_steps(cursor, runs.count), runs, states, member.dtype)
+
+
+def _read_steps(cursor: Cursor, count: int) -> npt.NDArray[np.float32]:
+    steps = np.frombuffer(cursor.take(4 * count, "half step"), "<f4").astype(np.float32)
+    for step in steps.tolist():
+        if not 0 < step < np.inf:
+            raise CorruptError(f"half step: {step} is not positive and finite")
+    return steps
+
+
+def new_counts(points: Points) -> Counts:
+    """Counters for `count`: for each class of rows those of all positions, from -REACH on."""
+    return np.zeros(points.classes * CELLS, np.int64)
+
+
+def count(points: Points, positions: Positions, start: int, counts: Counts) -> None:
+    """Add how often each position occurs from element `start` of the tensor on."""
+    for at in range(0, positions.size, COUNTED):
+        piece = positions[at : at + COUNTED]
+        cells = piece + REACH
+        if isinstance(points, RowPoints):
+            own = points.class_of(start + at, start + at + piece.size)
+            cells += own.astype(np.int32) * CELLS
+        used, times = np.unique(cells, return_counts=True)
+        counts[used] += times

@@ -1,0 +1,198 @@
+"""The stages prune and share for one tensor, as its plan says: k-means, a grid or a trellis.
+
+Where calibration knows what goes into a layer, errors then make up for each other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dcz.codec import column_trellis, grid, kernels, row_trellis, share, stepped, trellis
+from dcz.codec.codebook import MAX_LEVELS
+from dcz.codec.compensate import compensate
+from dcz.codec.errors import RecipeError
+from dcz.codec.frame import AnyArray, SharedTensor
+from dcz.codec.grid import GridTensor
+from dcz.codec.histogram import POSITIONS
+from dcz.codec.huffman import MAX_ALPHABET
+from dcz.codec.metric import Floats32
+from dcz.codec.plan import TensorPlan, TensorSource
+from dcz.codec.prune import Weights
+from dcz.codec.runs import MAX_CLASSES
+from dcz.codec.share import INITIALISATIONS
+from dcz.codec.stepped import SteppedTensor
+
+GREATEST_STEP = float(np.finfo(np.float32).max)
+
+
+def prunes(few: SharedTensor, cutoff: float) -> bool:
+    """Whether a cutoff makes any of a codebook's values zero."""
+    magnitudes = np.abs(few.codebook.astype(np.float64))
+    return bool(np.any((magnitudes > 0) & (magnitudes < cutoff)))
+
+
+def prune_and_share(
+    tensor: TensorSource,
+    values: Weights,
+    summary: kernels.Summary,
+    plan: TensorPlan,
+    few: SharedTensor | None,
+) -> SharedTensor | None:
+    """The surviving weights under a codebook; their own values where they are few already."""
+    zeros = summary.zeros > 0 or plan.cutoff > 0
+    if not share.survives(summary, plan.cutoff):
+        nothing = np.zeros(0, tensor.dtype)
+        return share.assign(values, np.inf, nothing, zeros=True)
+    if few is not None:
+        survivors = share.surviving_values(few.codebook, plan.cutoff)
+        return share.assign(values, plan.cutoff, survivors, zeros=zeros)
+    if plan.quantizer == "trellis" and not _compensates(plan):
+        return _share_by_trellis(tensor, values, summary, plan)
+    if plan.slope is not None:
+        return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
+    if plan.levels is None:
+        return None
+    levels = min(plan.levels, MAX_LEVELS - zeros)
+    shape = share.histogram(values, plan.cutoff, summary, levels)
+    centroids = INITIALISATIONS[plan.initialisation](shape, levels)
+    codebook = share.make_codebook(shape, centroids, tensor.dtype)
+    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def _compensates(plan: TensorPlan) -> bool:
+    """Whether errors can make up for each other."""
+    return plan.metric is not None and plan.metric.factors is not None
+
+
+def _share_on_grid(
+    tensor: TensorSource,
+    values: Weights,
+    summary: kernels.Summary,
+    plan: TensorPlan,
+    *,
+    zeros: bool,
+) -> SharedTensor | None:
+    """The grid that suits the slope; one too fine for rate-distortion rounding rounds plainly."""
+    assert plan.slope is not None
+    if plan.metric is not None:
+        by_rows = _share_by_rows(tensor, values, plan)
+        if by_rows is not None:
+            return by_rows
+    step = _step_for(plan.slope, grid.SLOPE_FACTOR)
+    levels = (summary.maximum - summary.minimum) / step if step else math.inf
+    if levels < MAX_ALPHABET - 1:
+        return grid.quantize(_kept(values, plan), tensor.shape, step, dtype=tensor.dtype)
+    if levels > MAX_LEVELS - 2:
+        return None
+    shape = share.histogram(values, plan.cutoff, summary)
+    apart = step / (shape.high - shape.low) * POSITIONS
+    positions = np.asarray(apart * np.arange(math.floor(levels) + 1), np.float64)
+    codebook = share.make_codebook(shape, positions, tensor.dtype)
+    return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def _step_for(slope: float, factor: float) -> float:
+    """The step that suits a slope, as a file holds it: a float32, and a finite one."""
+    return float(np.float32(min(math.sqrt(slope / factor), GREATEST_STEP)))
+
+
+def _share_by_trellis(
+    tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
+) -> SharedTensor | None:
+    """The trellis that suits the slope; None if its steps would be too many."""
+    assert plan.slope is not None
+    factor = trellis.SLOPE_FACTOR if plan.metric is None else trellis.SAVING_FACTOR
+    shared = _share_by_row_trellis(tensor, values, plan, factor)
+    step = _step_for(plan.slope, factor)
+    greatest = max(summary.maximum, -summary.minimum)
+    if shared is None and step and greatest / step <= trellis.MOST_STEPS:
+        shared = trellis.quantize(
+            _kept(values, plan), tensor.shape, step, plan.states, tensor.dtype
+        )
+    # Rounding up may lead past a narrow dtype's greatest number.
+    finite = shared is not None and np.isfinite(shared.codebook.astype(np.float64)).all()
+    return shared if finite else None
+
+
+def _share_by_row_trellis(
+    tensor: TensorSource, values: Weights, plan: TensorPlan, factor: float
+) -> SharedTensor | None:
+    """A trellis with steps by rows; None where one step is as good, or some are too fine."""
+    assert plan.slope is not None
+    if plan.metric is None or not stepped.takes_rows(tensor.shape):
+        return None
+    rows = plan.metric.row_classes(values.size, MAX_CLASSES)
+    if rows is None:
+        return None
+    steps = [_step_for(plan.slope / importance, factor) for importance in rows.importances]
+    kept = _kept(values, plan)
+    try:
+        return row_trellis.quantize(
+            kept, tensor.shape, steps, rows.classes, plan.states, tensor.dtype
+        )
+    except ValueError:
+        return None
+
+
+def _kept(values: Weights, plan: TensorPlan) -> Weights:
+    return np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
+
+
+def _share_by_rows(tensor: TensorSource, values: Weights, plan: TensorPlan) -> SharedTensor | None:
+    """A grid for each class of rows; None where one for all is as good, or some are too fine."""
+    assert plan.slope is not None and plan.metric is not None
+    rows = plan.metric.row_classes(values.size)
+    if plan.coder == "huffman" or rows is None or not stepped.takes_rows(tensor.shape):
+        return None
+    steps = [
+        _step_for(plan.slope / importance, grid.SLOPE_FACTOR) for importance in rows.importances
+    ]
+    try:
+        return stepped.quantize(
+            _kept(values, plan), tensor.shape, steps, rows.classes, tensor.dtype
+        )
+    except RecipeError:
+        return None
+
+
+def compensated(
+    tensor: TensorSource, values: Weights, shared: SharedTensor, plan: TensorPlan
+) -> SharedTensor:
+    """Indices by which errors make up for each other, if that lowers the output's error."""
+    if plan.metric is None or plan.metric.factors is None:
+        return shared
+    if not isinstance(shared, GridTensor | SteppedTensor):
+        return shared
+    pruned = np.abs(values) < plan.cutoff if plan.cutoff else None
+    better = compensate(shared, values, tensor.shape, plan.metric.factors, pruned)
+    errors = [
+        plan.metric.error(changes(values, kernels.take(found.indices, found.codebook)))
+        for found in (shared, better)
+    ]
+    return better if errors[1] < errors[0] else shared
+
+
+def compensated_along_trellis(
+    tensor: TensorSource, values: Weights, plan: TensorPlan
+) -> SharedTensor | None:
+    """The tensor by a trellis that runs through its columns; None where it has no such."""
+    if plan.quantizer != "trellis" or plan.metric is None or plan.slope is None:
+        return None
+    factors, step = plan.metric.factors, _step_for(plan.slope, trellis.SAVING_FACTOR)
+    if factors is None or not column_trellis.takes_columns(tensor.shape, len(factors)) or not step:
+        return None
+    pruned = np.abs(values) < plan.cutoff if plan.cutoff else None
+    try:
+        found = column_trellis.quantize(
+            values, tensor.shape, step, plan.states, factors, pruned, tensor.dtype
+        )
+    except ValueError:
+        return None
+    return found if np.isfinite(found.codebook.astype(np.float64)).all() else None
+
+
+def changes(values: Weights, decoded: AnyArray) -> Floats32:
+    """What decoding gives less what was there: float32[numel]."""
+    return np.asarray(decoded.astype(np.float32) - values.astype(np.float32))
