@@ -150,7 +150,8 @@ class Freezer:
         chosen[joined.topk(min(count, free), largest=False).indices] = True
         for name, part in zip(self._scales, chosen.split([len(c) for c in costs]), strict=True):  # type: ignore[no-untyped-call]
             weight, mine = self._parameters[name], part.reshape(self._parameters[name].shape)
-            self._levels[name][mine] = (weight[mine] / self._scales[name].step).round()
+            levels = (weight[mine] / self._scales[name].step).round()
+            self._levels[name][mine] = levels + 0.0  # -0.0 would be a value of its own
             self._fixed[name] |= mine
 
     @torch.no_grad()
