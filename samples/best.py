@@ -114,7 +114,7 @@ class Trainer:
 
     def prune(self, network: nn.Module, segment: Segment) -> nn.Module:
         """Train, and prune on a cubic ramp over the first two thirds, where the segment says so."""
-        masks = {key: p.detach() != 0 for key, p in network.named_parameters()}
+        masks = dcz.training.masks_of_zeros(network, biases=True)
         start = sum(int(mask.sum()) for mask in masks.values())
         ramp_end = self._steps(segment) * 2 // 3
         aim = segment.survivors
