@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import chain
 import prices
@@ -75,6 +75,10 @@ LENET5 = Settings(
     freezing=Segment(12, 1.5e-3, 2.0, 0.2),
     mean_level=2.0,
 )
+LENET5_SMALLER = replace(
+    LENET5,
+    segments=(*LENET5.segments, Segment(10, 3e-3, 2.0, 0.2, 1500)),
+)
 LENET300100 = Settings(
     widths=(100, 40),
     batch=128,
@@ -87,30 +91,39 @@ LENET300100 = Settings(
     freezing=Segment(18, 1.5e-3, 2.0, 0.2),
     mean_level=3.0,
 )
-SETTINGS = {"lenet5": LENET5, "lenet-300-100": LENET300100}
+SETTINGS = {
+    "best": {"lenet5": LENET5, "lenet-300-100": LENET300100},
+    "smaller": {"lenet5": LENET5_SMALLER},
+}
+# Apart, so that two runs may have seeds next to each other.
+SEGMENT_SEEDS = 1000
 
 
-def compress(name: str, seed: int, train: Digits, check: Digits) -> nn.Module:
+def compress(recipe: str, name: str, seed: int, train: Digits, check: Digits) -> nn.Module:
     """Return a network of the full widths, most of it zero, its weights on grids."""
-    settings = SETTINGS[name]
+    settings = SETTINGS[recipe][name]
     lessons = teachers.lessons(train, check)
     torch.manual_seed(seed)
-    trainer = Trainer(name, lessons, check, settings.batch, torch.Generator().manual_seed(seed))
     small = chain.build(name, settings.widths)
-    for segment in settings.segments:
+    for number, segment in enumerate(settings.segments):
+        trainer = Trainer(name, lessons, check, settings.batch, SEGMENT_SEEDS * number + seed)
         small = chain.narrow(name, trainer.prune(small, segment))
+    trainer = Trainer(name, lessons, check, settings.batch, seed)
     return chain.widen(name, trainer.freeze(small, settings.freezing, settings.mean_level))
 
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """What the segments of a training have in common."""
+    """What a segment of training needs besides its settings.
+
+    `seed` orders the images: equal networks come out alike, whatever training led to them.
+    """
 
     name: str
     lessons: teachers.Lessons
     check: Digits
     batch: int
-    order: torch.Generator
+    seed: int
 
     def prune(self, network: nn.Module, segment: Segment) -> nn.Module:
         """Train, and prune on a cubic ramp over the first two thirds, where the segment says so."""
@@ -163,12 +176,13 @@ class Trainer:
             optimizer, self._steps(segment), segment.learning_rate / 50
         )
         averaged = copy.deepcopy(network)
+        order = torch.Generator().manual_seed(self.seed)
         step = 0
         with progress(f"{self.name} {text}", segment.epochs) as report:
             for _ in range(segment.epochs):
                 network.train()
-                lesson = self.lessons.epoch(segment.augmented, self.order)
-                for batch in batches(lesson, self.batch, self.order):
+                lesson = self.lessons.epoch(segment.augmented, order)
+                for batch in batches(lesson, self.batch, order):
                     assert batch.logits is not None
                     optimizer.zero_grad()
                     loss(network(batch.images), batch.logits, batch.labels).backward()

@@ -141,6 +141,7 @@ def plot(rows: list[Row], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "dcz"  # equal rows, equal file
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, len(NAMES), figsize=(10, 4))
@@ -152,7 +153,7 @@ def plot(rows: list[Row], path: Path) -> None:
             _mark(panel, row["bytes"], 100 * row["test_error"], label, "tab:blue")
         panel.set(xscale="log", title=name, xlabel="bytes of the file", ylabel="test error, %")
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _mark(panel: Any, size: float, error: float, text: str, color: str) -> None:

@@ -3,6 +3,7 @@
     python samples/train_mnist.py lenet5                    dense, fp32: lenet5.safetensors
     python samples/train_mnist.py lenet5 --recipe paper     prune, share, Huffman: lenet5.paper.dcz
     python samples/train_mnist.py lenet5 --recipe best      distil, prune, freeze: lenet5.dcz
+    python samples/train_mnist.py lenet5 --recipe smaller   the same, further: lenet5.smaller.dcz
 
 Settings were chosen by the validation split. A run looks at the test split at its end, once for
 each network that the table has an error of: the dense one that `paper` starts from, and what comes
@@ -33,7 +34,7 @@ from torch import nn
 
 import dcz
 
-RECIPES = ("dense", "paper", "best")
+RECIPES = ("dense", "paper", *best.SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,12 @@ def finish_dense(options: argparse.Namespace, data: Splits, network: nn.Module) 
 
 def compressed(options: argparse.Namespace, data: Splits) -> tuple[nn.Module, Row]:
     """Return what the recipe makes, and what a row says of the dense network before it."""
-    if options.recipe == "best":
-        return best.compress(options.network, options.seed, data.train, data.check), {}
+    name, seed = options.network, options.seed
+    if options.recipe in best.SETTINGS:
+        return best.compress(options.recipe, name, seed, data.train, data.check), {}
     network = run_dense(options, data)
     before = {"dense_test_error": loops.error_rate(network, data.test)}
-    network = paper.compress(options.network, network, options.seed, data.train, data.check)
-    return network, before
+    return paper.compress(name, network, seed, data.train, data.check), before
 
 
 def finish_packed(
@@ -165,7 +166,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of the dense training, not the settings' own")
     parser.add_argument("--record", action="store_true", help="keep the outcome in results.json")
     parser.add_argument("-o", "--output", type=Path, help="default: beside this script")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.network not in best.SETTINGS.get(options.recipe, NETWORKS):
+        parser.error(f"there is no recipe {options.recipe!r} for {options.network}")
+    return options
 
 
 def main() -> None:

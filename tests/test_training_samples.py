@@ -109,8 +109,8 @@ def test_the_best_recipe_leaves_few_values_that_pack_without_loss(
     settings = samples.best.Settings(
         WIDTHS[name], 16, (train, replace(train, survivors=SURVIVORS[name])), train, 2.0
     )
-    monkeypatch.setitem(samples.best.SETTINGS, name, settings)
-    network = samples.best.compress(name, 1, digits, digits)
+    monkeypatch.setitem(samples.best.SETTINGS["best"], name, settings)
+    network = samples.best.compress("best", name, 1, digits, digits)
     assert sum(int((p != 0).sum()) for p in network.parameters()) <= SURVIVORS[name]
     assert samples.loops.error_rate(network, digits) < 0.2
     samples.train_mnist.pack(network, tmp_path / "packed.dcz", "max")
