@@ -113,7 +113,7 @@ def commands(rows: list[Row]) -> str:
     """Return the table of what made the rows as Markdown."""
     lines = ["| command | validation error | processor time |", "|---|---|---|"]
     for row in rows:
-        minutes = row["seconds"] / 60
+        minutes = (row["seconds"] + row.get("earlier_seconds", 0)) / 60
         lines.append(f"| `{row['command']}` | {row['validation_error']:.2%} | {minutes:.0f} min |")
     return "\n".join(lines)
 

@@ -13,9 +13,7 @@ out of the packed file. Nothing depends on what it sees there.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,12 +27,13 @@ import results
 from loops import Digits
 from networks import NETWORKS
 from results import Row
-from safetensors.torch import save as to_safetensors
+from settings import SETTINGS
+from storage import save
 from torch import nn
 
 import dcz
 
-RECIPES = ("dense", "paper", *best.SETTINGS)
+RECIPES = ("dense", "paper", *SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +49,6 @@ def load() -> Splits:
     """Read the digits."""
     data = mnist.load()
     return Splits(*map(loops.as_digits, (data.train, data.validation, data.test)))
-
-
-def save(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write the state dict so that `path` is never seen half written."""
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        unfinished.write_bytes(to_safetensors(state, metadata))
-        os.replace(unfinished, path)
 
 
 def unpacked(name: str, path: Path) -> nn.Module:
@@ -89,8 +79,9 @@ def finish_dense(options: argparse.Namespace, data: Splits, network: nn.Module) 
 def compressed(options: argparse.Namespace, data: Splits) -> tuple[nn.Module, Row]:
     """Return what the recipe makes, and what a row says of the dense network before it."""
     name, seed = options.network, options.seed
-    if options.recipe in best.SETTINGS:
-        return best.compress(options.recipe, name, seed, data.train, data.check), {}
+    if options.recipe in SETTINGS:
+        network, seconds = best.compress(options.recipe, name, seed, data.train, data.check)
+        return network, {"earlier_seconds": seconds} if seconds else {}
     network = run_dense(options, data)
     before = {"dense_test_error": loops.error_rate(network, data.test)}
     return paper.compress(name, network, seed, data.train, data.check), before
@@ -167,7 +158,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="keep the outcome in results.json")
     parser.add_argument("-o", "--output", type=Path, help="default: beside this script")
     options = parser.parse_args(arguments)
-    if options.network not in best.SETTINGS.get(options.recipe, NETWORKS):
+    if options.network not in SETTINGS.get(options.recipe, NETWORKS):
         parser.error(f"there is no recipe {options.recipe!r} for {options.network}")
     return options
 
