@@ -47,29 +47,29 @@ LENET5 = Settings(
     widths=(12, 24, 40),
     batch=128,
     segments=(
-        Segment(10, 4e-3, 4.0, 0.5),
-        Segment(8, 3e-3, 2.0, 0.3, 6000),
-        Segment(8, 3e-3, 2.0, 0.2, 3200),
-        Segment(10, 3e-3, 2.0, 0.2, 1850),
+        Segment(20, 4e-3, 4.0, 0.5),
+        Segment(14, 3e-3, 2.0, 0.3, 6000),
+        Segment(14, 3e-3, 2.0, 0.2, 3000),
+        Segment(18, 3e-3, 2.0, 0.2, 1850),
     ),
-    freezing=Segment(12, 1.5e-3, 2.0, 0.2),
-    mean_level=2.0,
+    freezing=Segment(24, 4e-3, 2.0, 0.2),
+    mean_level=1.5,
 )
 LENET5_SMALLER = replace(
-    LENET5,
-    segments=(*LENET5.segments, Segment(10, 3e-3, 2.0, 0.2, 1500)),
+    LENET5, segments=(*LENET5.segments, Segment(12, 3e-3, 2.0, 0.2, 1400)), mean_level=1.4
 )
 LENET300100 = Settings(
     widths=(100, 40),
     batch=128,
     segments=(
-        Segment(24, 4e-3, 3.0, 0.5),
-        Segment(16, 3e-3, 2.0, 0.3, 12000),
-        Segment(16, 3e-3, 2.0, 0.2, 5000),
-        Segment(18, 3e-3, 2.0, 0.2, 2500),
+        Segment(50, 4e-3, 3.0, 0.5),
+        Segment(30, 3e-3, 2.0, 0.3, 12000),
+        Segment(30, 3e-3, 2.0, 0.2, 5000),
+        Segment(50, 3e-3, 2.0, 0.2, 3500),
+        Segment(60, 3e-3, 2.0, 0.2, 2600),
     ),
-    freezing=Segment(18, 1.5e-3, 2.0, 0.2),
-    mean_level=3.0,
+    freezing=Segment(50, 4e-3, 2.0, 0.2),
+    mean_level=2.6,
 )
 SETTINGS = {
     "best": {"lenet5": LENET5, "lenet-300-100": LENET300100},
