@@ -51,13 +51,12 @@ LENET5 = Settings(
         Segment(14, 3e-3, 2.0, 0.3, 6000),
         Segment(14, 3e-3, 2.0, 0.2, 3000),
         Segment(18, 3e-3, 2.0, 0.2, 1850),
+        Segment(12, 3e-3, 2.0, 0.2, 1250),
     ),
-    freezing=Segment(24, 4e-3, 2.0, 0.2),
-    mean_level=1.5,
+    freezing=Segment(14, 4e-3, 2.0, 0.2),
+    mean_level=2.6,
 )
-LENET5_SMALLER = replace(
-    LENET5, segments=(*LENET5.segments, Segment(12, 3e-3, 2.0, 0.2, 1400)), mean_level=1.4
-)
+LENET5_SMALLER = replace(LENET5, freezing=Segment(16, 4e-3, 2.0, 0.2), mean_level=1.4)
 LENET300100 = Settings(
     widths=(100, 40),
     batch=128,
@@ -65,11 +64,11 @@ LENET300100 = Settings(
         Segment(50, 4e-3, 3.0, 0.5),
         Segment(30, 3e-3, 2.0, 0.3, 12000),
         Segment(30, 3e-3, 2.0, 0.2, 5000),
-        Segment(50, 3e-3, 2.0, 0.2, 3500),
-        Segment(60, 3e-3, 2.0, 0.2, 2600),
+        Segment(36, 3e-3, 2.0, 0.2, 3500),
+        Segment(50, 3e-3, 2.0, 0.2, 2650),
     ),
-    freezing=Segment(50, 4e-3, 2.0, 0.2),
-    mean_level=2.6,
+    freezing=Segment(36, 4e-3, 2.0, 0.2),
+    mean_level=2.7,
 )
 SETTINGS = {
     "best": {"lenet5": LENET5, "lenet-300-100": LENET300100},
