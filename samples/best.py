@@ -10,12 +10,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import chain
 import prices
+import storage
 import teachers
 import torch
 from loops import Digits, batches, error_rate, progress
+from settings import SETTINGS, Segment
 from torch import Tensor, nn
 
 import dcz
@@ -23,98 +26,49 @@ import dcz
 AVERAGED = 0.998
 PRUNE_EVERY, FREEZE_EVERY = 40, 25
 ALPHA = 0.9
+# Apart, so that two runs may have seeds next to each other.
+SEGMENT_SEEDS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of training on one cosine of the learning rate.
+def compress(
+    recipe: str, name: str, seed: int, train: Digits, check: Digits
+) -> tuple[nn.Module, float]:
+    """Return a network of the full widths, most of it zero, its weights on grids.
 
-    Attributes
-    ----------
-    epochs : int
-    learning_rate : float
-        At its start; a fiftieth of it at its end.
-    temperature : float
-        Of the distillation.
-    augmented : float
-        Share of the images that are augmented copies.
-    survivors : int or None
-        How many weights and biases are left at its end.
+    And the seconds of processor time that earlier runs spent on segments found stored.
     """
-
-    epochs: int
-    learning_rate: float
-    temperature: float
-    augmented: float
-    survivors: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Widths to start from, the segments of training, and the freezing at the end.
-
-    `mean_level` is how far weights lie from zero, in steps of their grid.
-    """
-
-    widths: tuple[int, ...]
-    batch: int
-    segments: tuple[Segment, ...]
-    freezing: Segment
-    mean_level: float
-
-
-LENET5 = Settings(
-    widths=(12, 24, 40),
-    batch=128,
-    segments=(
-        Segment(10, 4e-3, 4.0, 0.5),
-        Segment(8, 3e-3, 2.0, 0.3, 6000),
-        Segment(8, 3e-3, 2.0, 0.2, 3200),
-        Segment(10, 3e-3, 2.0, 0.2, 1850),
-    ),
-    freezing=Segment(12, 1.5e-3, 2.0, 0.2),
-    mean_level=2.0,
-)
-LENET300100 = Settings(
-    widths=(100, 40),
-    batch=128,
-    segments=(
-        Segment(24, 4e-3, 3.0, 0.5),
-        Segment(16, 3e-3, 2.0, 0.3, 12000),
-        Segment(16, 3e-3, 2.0, 0.2, 5000),
-        Segment(18, 3e-3, 2.0, 0.2, 2500),
-    ),
-    freezing=Segment(18, 1.5e-3, 2.0, 0.2),
-    mean_level=3.0,
-)
-SETTINGS = {"lenet5": LENET5, "lenet-300-100": LENET300100}
-
-
-def compress(name: str, seed: int, train: Digits, check: Digits) -> nn.Module:
-    """Return a network of the full widths, most of it zero, its weights on grids."""
-    settings = SETTINGS[name]
+    settings = SETTINGS[recipe][name]
     lessons = teachers.lessons(train, check)
     torch.manual_seed(seed)
-    trainer = Trainer(name, lessons, check, settings.batch, torch.Generator().manual_seed(seed))
     small = chain.build(name, settings.widths)
-    for segment in settings.segments:
-        small = chain.narrow(name, trainer.prune(small, segment))
-    return chain.widen(name, trainer.freeze(small, settings.freezing, settings.mean_level))
+    store = storage.Store(name, [seed, settings.widths, settings.batch])
+    for number, segment in enumerate(settings.segments):
+        trainer = Trainer(name, lessons, check, settings.batch, SEGMENT_SEEDS * number + seed)
+        small = store.segment(segment, partial(trainer.prune, small, segment))
+    trainer = Trainer(name, lessons, check, settings.batch, seed)
+    frozen = trainer.freeze(small, settings.freezing, settings.mean_level)
+    return chain.widen(name, frozen), store.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """What the segments of a training have in common."""
+    """What a segment of training needs besides its settings.
+
+    `seed` orders the images: equal networks come out alike, whatever training led to them.
+    """
 
     name: str
     lessons: teachers.Lessons
     check: Digits
     batch: int
-    order: torch.Generator
+    seed: int
 
     def prune(self, network: nn.Module, segment: Segment) -> nn.Module:
-        """Train, and prune on a cubic ramp over the first two thirds, where the segment says so."""
-        masks = {key: p.detach() != 0 for key, p in network.named_parameters()}
+        """Train, and prune on a cubic ramp over the first two thirds, where the segment says so.
+
+        Units that are dead at the end are gone from the network that is returned.
+        """
+        masks = dcz.training.masks_of_zeros(network, biases=True)
         start = sum(int(mask.sum()) for mask in masks.values())
         ramp_end = self._steps(segment) * 2 // 3
         aim = segment.survivors
@@ -134,7 +88,7 @@ class Trainer:
 
         best = self._run(network, segment, f"{aim:,} weights", after, lambda: pruner.masks)
         pruner.finish()
-        return best
+        return chain.narrow(self.name, best)
 
     def freeze(self, network: nn.Module, segment: Segment, mean_level: float) -> nn.Module:
         """Fix every weight at a level of its layer's grid, the cheapest first."""
@@ -163,12 +117,13 @@ class Trainer:
             optimizer, self._steps(segment), segment.learning_rate / 50
         )
         averaged = copy.deepcopy(network)
+        order = torch.Generator().manual_seed(self.seed)
         step = 0
         with progress(f"{self.name} {text}", segment.epochs) as report:
             for _ in range(segment.epochs):
                 network.train()
-                lesson = self.lessons.epoch(segment.augmented, self.order)
-                for batch in batches(lesson, self.batch, self.order):
+                lesson = self.lessons.epoch(segment.augmented, order)
+                for batch in batches(lesson, self.batch, order):
                     assert batch.logits is not None
                     optimizer.zero_grad()
                     loss(network(batch.images), batch.logits, batch.labels).backward()

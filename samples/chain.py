@@ -42,6 +42,14 @@ def build(name: str, widths: tuple[int, ...]) -> nn.Module:
     return NETWORKS[name](0.0, 0.0, widths)
 
 
+def of_state(name: str, state: Weights) -> nn.Module:
+    """Return the network that the state dict is of, as wide as its tensors are."""
+    *hidden, _ = LAYERS[name]
+    network = build(name, tuple(len(state[f"{layer.name}.bias"]) for layer in hidden))
+    network.load_state_dict(state)
+    return network
+
+
 def drop_dead(name: str, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Masks without the weights of hidden units that nothing enters or that enter nothing.
 
@@ -72,19 +80,16 @@ def narrow(name: str, network: nn.Module) -> nn.Module:
     """
     state = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
     masks = {key: tensor != 0 for key, tensor in state.items()}
-    layers, widths = LAYERS[name], []
+    layers = LAYERS[name]
     for before, after in pairwise(layers):
         alive = _alive(before, after, masks)
         load = before.view(masks[f"{before.name}.weight"]).sum((1, 2))
         load = load + after.view(masks[f"{after.name}.weight"]).sum((0, 2))
         kept = load.masked_fill(~alive, -1).argsort(descending=True, stable=True)
         kept = kept[: int(alive.sum())]
-        widths.append(len(kept))
         for values in (state, masks):
             _select(values, before, after, kept)
-    smaller = build(name, tuple(widths))
-    smaller.load_state_dict(state)
-    return smaller
+    return of_state(name, state)
 
 
 def _select(values: Weights, before: Layer, after: Layer, kept: Tensor) -> None:

@@ -30,6 +30,8 @@ class Published:
     dense_error: float | None = None
 
 
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)  # marks of the plot's axis, in bytes
+
 # Han, Mao and Dally 2016, tables 1 to 3; Louizos, Ullrich and Welling 2017; Havasi, Peharz and
 # Hernandez-Lobato 2019.
 PUBLISHED = (
@@ -113,7 +115,7 @@ def commands(rows: list[Row]) -> str:
     """Return the table of what made the rows as Markdown."""
     lines = ["| command | validation error | processor time |", "|---|---|---|"]
     for row in rows:
-        minutes = row["seconds"] / 60
+        minutes = (row["seconds"] + row.get("earlier_seconds", 0)) / 60
         lines.append(f"| `{row['command']}` | {row['validation_error']:.2%} | {minutes:.0f} min |")
     return "\n".join(lines)
 
@@ -141,6 +143,7 @@ def plot(rows: list[Row], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "dcz"  # equal rows, equal file
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, len(NAMES), figsize=(10, 4))
@@ -151,8 +154,11 @@ def plot(rows: list[Row], path: Path) -> None:
             label = f"dcz {row['recipe']}"
             _mark(panel, row["bytes"], 100 * row["test_error"], label, "tab:blue")
         panel.set(xscale="log", title=name, xlabel="bytes of the file", ylabel="test error, %")
+        panel.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
+        panel.set_xticks([], minor=True)
+        panel.set_xlim(SIZES[0], 2 * SIZES[-1])
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _mark(panel: Any, size: float, error: float, text: str, color: str) -> None:

@@ -17,12 +17,11 @@ import torch
 from loops import Digits, augmented, batches, error_rate, progress, train_epoch
 from networks import ChannelsLast
 from torch import Tensor, nn
-from torch.nn import functional
 
 SEEDS = (1, 2)
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 5, 128, 0.15, 5e-4, 0.05
-WIDTHS = (16, 32, 64)
-COPIES = 4
+EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 8, 128, 0.15, 5e-4
+WIDTHS = (24, 48, 96)
+COPIES = 12
 STUDENT_AUGMENTATION = 0.8
 
 
@@ -152,11 +151,6 @@ def _train(seed: int, train: Digits, check: Digits) -> Teacher:
     with progress(f"teacher {seed}", EPOCHS) as report:
         for _ in range(EPOCHS):
             data = (augmented(batch, order) for batch in batches(train, BATCH, order))
-            train_epoch(network, data, optimizer, schedule, _smoothed)
+            train_epoch(network, data, optimizer, schedule)
             report(f"validation error {error_rate(network, check):.2%}")
     return network
-
-
-def _smoothed(network: nn.Module, batch: Digits) -> Tensor:
-    logits = network(batch.images)
-    return functional.cross_entropy(logits, batch.labels, label_smoothing=SMOOTHING)

@@ -3,6 +3,7 @@
     python samples/train_mnist.py lenet5                    dense, fp32: lenet5.safetensors
     python samples/train_mnist.py lenet5 --recipe paper     prune, share, Huffman: lenet5.paper.dcz
     python samples/train_mnist.py lenet5 --recipe best      distil, prune, freeze: lenet5.dcz
+    python samples/train_mnist.py lenet5 --recipe smaller   the same, further: lenet5.smaller.dcz
 
 Settings were chosen by the validation split. A run looks at the test split at its end, once for
 each network that the table has an error of: the dense one that `paper` starts from, and what comes
@@ -12,9 +13,7 @@ out of the packed file. Nothing depends on what it sees there.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,12 +27,13 @@ import results
 from loops import Digits
 from networks import NETWORKS
 from results import Row
-from safetensors.torch import save as to_safetensors
+from settings import SETTINGS
+from storage import save
 from torch import nn
 
 import dcz
 
-RECIPES = ("dense", "paper", "best")
+RECIPES = ("dense", "paper", *SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,6 @@ def load() -> Splits:
     """Read the digits."""
     data = mnist.load()
     return Splits(*map(loops.as_digits, (data.train, data.validation, data.test)))
-
-
-def save(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write the state dict so that `path` is never seen half written."""
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        unfinished.write_bytes(to_safetensors(state, metadata))
-        os.replace(unfinished, path)
 
 
 def unpacked(name: str, path: Path) -> nn.Module:
@@ -87,12 +78,13 @@ def finish_dense(options: argparse.Namespace, data: Splits, network: nn.Module) 
 
 def compressed(options: argparse.Namespace, data: Splits) -> tuple[nn.Module, Row]:
     """Return what the recipe makes, and what a row says of the dense network before it."""
-    if options.recipe == "best":
-        return best.compress(options.network, options.seed, data.train, data.check), {}
+    name, seed = options.network, options.seed
+    if options.recipe in SETTINGS:
+        network, seconds = best.compress(options.recipe, name, seed, data.train, data.check)
+        return network, {"earlier_seconds": seconds} if seconds else {}
     network = run_dense(options, data)
     before = {"dense_test_error": loops.error_rate(network, data.test)}
-    network = paper.compress(options.network, network, options.seed, data.train, data.check)
-    return network, before
+    return paper.compress(name, network, seed, data.train, data.check), before
 
 
 def finish_packed(
@@ -165,7 +157,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of the dense training, not the settings' own")
     parser.add_argument("--record", action="store_true", help="keep the outcome in results.json")
     parser.add_argument("-o", "--output", type=Path, help="default: beside this script")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.network not in SETTINGS.get(options.recipe, NETWORKS):
+        parser.error(f"there is no recipe {options.recipe!r} for {options.network}")
+    return options
 
 
 def main() -> None:

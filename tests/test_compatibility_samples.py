@@ -93,14 +93,24 @@ def test_data_cannot_run_anything(mnist: ModuleType, tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-@pytest.mark.parametrize("network", ["lenet5", "lenet-300-100"])
-def test_packed_samples_are_the_recorded_ones(network: str) -> None:
-    path = SAMPLES / f"{network}.dcz"
+PACKED = {
+    "lenet5.dcz": ("lenet5", "best"),
+    "lenet5.smaller.dcz": ("lenet5", "smaller"),
+    "lenet-300-100.dcz": ("lenet-300-100", "best"),
+}
+
+
+@pytest.mark.parametrize("file", PACKED)
+def test_packed_samples_are_the_recorded_ones(file: str) -> None:
+    path = SAMPLES / file
+    network, recipe = PACKED[file]
     rows = json.loads((SAMPLES / "results.json").read_text())
-    (row,) = (r for r in rows if (r["network"], r["recipe"]) == (network, "best"))
+    (row,) = (r for r in rows if (r["network"], r["recipe"]) == (network, recipe))
     assert path.stat().st_size == row["bytes"]
     assert f"{row['bytes']:,} bytes" in (SAMPLES / "RECIPES.md").read_text()
     tensors = dcz.load_file(path)
     assert 4 * sum(tensor.size for tensor in tensors.values()) == DENSE_BYTES[network]
+    with dcz.open(path) as archive:
+        assert archive.metadata["test_error"] == f"{row['test_error']:.4f}"
     if network == "lenet-300-100":
         assert {name: array.shape for name, array in tensors.items()} == LENET_300_100

@@ -107,6 +107,15 @@ def test_freezing_costs_less_than_rounding() -> None:
     assert loss_of(frozen, inputs, targets) < 0.5 * rounded
 
 
+def test_weights_that_round_to_zero_have_no_sign() -> None:
+    model, inputs, targets = problem()
+    loss_of(model, inputs, targets).backward()
+    training.Freezer(model, training.Steps(()), mean_level=1.0).finish()
+    weights = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    assert (weights == 0).any()
+    assert not weights[weights == 0].signbit().any()
+
+
 def test_packing_keeps_the_grid(tmp_path: Path) -> None:
     model, inputs, targets = problem()
     loss_of(model, inputs, targets).backward()

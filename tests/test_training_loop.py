@@ -23,6 +23,17 @@ def loop() -> str:
     return str(block)
 
 
+def small() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 32),
+        nn.ReLU(),
+        nn.Linear(32, 3),
+    )
+
+
 def test_added_lines_are_few() -> None:
     added = [line for line in loop().splitlines() if line.endswith("# +")]
     assert 0 < len(added) <= MOST_ADDED_LINES
@@ -37,28 +48,14 @@ def test_the_loop_runs_and_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     labels = torch.arange(960) % 3
     images = centres[labels] + torch.randn(960, 1, 8, 8)
     data = list(zip(images.split(32), labels.split(32), strict=True))
-    model = nn.Sequential(
-        nn.Conv2d(1, 8, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(8 * 36, 32),
-        nn.ReLU(),
-        nn.Linear(32, 3),
-    )
+    model = small()
     exec(compile(loop(), "README.md", "exec"), {"model": model, "data": data})
     weights = dcz.load_state_dict("model.dcz")
     kept = sum(int((w != 0).sum()) for name, w in weights.items() if "weight" in name)
     assert kept / sum(w.numel() for name, w in weights.items() if "weight" in name) < 0.101
     assert all(len(w.unique()) <= 17 for name, w in weights.items() if "weight" in name)
     model(images)  # the model that was trained still works, and what was packed is it
-    fresh = nn.Sequential(
-        nn.Conv2d(1, 8, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(8 * 36, 32),
-        nn.ReLU(),
-        nn.Linear(32, 3),
-    )
+    fresh = small()
     dcz.load_model(fresh, "model.dcz")
     assert torch.equal(fresh(images), model(images))
     assert (fresh(images).argmax(1) == labels).double().mean() > 0.9

@@ -129,6 +129,19 @@ def test_gradient_score_needs_gradients() -> None:
         training.Pruner(network(), training.OneShot(0.5), score="gradient")
 
 
+def test_the_first_gradients_count_alike() -> None:
+    layer = nn.Linear(3, 2, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.0)
+    pruner = training.Pruner(layer, NEVER, optimizer, score="gradient")
+    gradients = torch.randn(20, 2, 3)
+    for gradient in gradients:
+        optimizer.zero_grad()
+        (layer.weight * gradient).sum().backward()
+        optimizer.step()
+    mean = gradients.square().mean(0)
+    torch.testing.assert_close(pruner.squared_gradients["weight"], mean)
+
+
 def test_schedules_ramp_as_written() -> None:
     cubic = training.Cubic(0.9, begin=10, end=110, initial=0.1, every=20)
     shares = [cubic.sparsity(step) for step in range(140)]

@@ -23,7 +23,7 @@ PARAMETERS = {"lenet5": 431_080, "lenet-300-100": 266_610}
 @pytest.fixture
 def samples(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.syspath_prepend(SAMPLES)
-    names = ("networks", "chain", "prices", "loops", "teachers", "best", "train_mnist")
+    names = ("networks", "chain", "prices", "loops", "teachers", "settings", "best", "train_mnist")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
@@ -104,15 +104,20 @@ def test_the_best_recipe_leaves_few_values_that_pack_without_loss(
     samples: SimpleNamespace, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     digits, lessons = blobs(samples)
+    monkeypatch.setenv("DCZ_SAMPLE_CACHE", str(tmp_path))
     monkeypatch.setattr(samples.teachers, "lessons", lambda *_: lessons)
-    train = samples.best.Segment(15, 4e-3, 2.0, 0.5)
-    settings = samples.best.Settings(
+    train = samples.settings.Segment(15, 4e-3, 2.0, 0.5)
+    settings = samples.settings.Settings(
         WIDTHS[name], 16, (train, replace(train, survivors=SURVIVORS[name])), train, 2.0
     )
-    monkeypatch.setitem(samples.best.SETTINGS, name, settings)
-    network = samples.best.compress(name, 1, digits, digits)
+    monkeypatch.setitem(samples.settings.SETTINGS["best"], name, settings)
+    network, _ = samples.best.compress("best", name, 1, digits, digits)
     assert sum(int((p != 0).sum()) for p in network.parameters()) <= SURVIVORS[name]
     assert samples.loops.error_rate(network, digits) < 0.2
+    monkeypatch.setattr(samples.best.Trainer, "prune", pytest.fail)  # its segments are stored
+    again, _ = samples.best.compress("best", name, 1, digits, digits)
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(again.get_parameter(key), tensor)
     samples.train_mnist.pack(network, tmp_path / "packed.dcz", "max")
     packed = samples.train_mnist.unpacked(name, tmp_path / "packed.dcz").state_dict()
     for key, tensor in network.state_dict().items():

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from dcz.training.masks import prunable
 from dcz.training.schedules import Schedule
+from dcz.training.scores import mean_square
 
-DECAY = 0.99
 # A step has so few bits that its product with any level of 12 bits is exact in float32.
 STEP_BITS = 12
 
@@ -150,7 +150,8 @@ class Freezer:
         chosen[joined.topk(min(count, free), largest=False).indices] = True
         for name, part in zip(self._scales, chosen.split([len(c) for c in costs]), strict=True):  # type: ignore[no-untyped-call]
             weight, mine = self._parameters[name], part.reshape(self._parameters[name].shape)
-            self._levels[name][mine] = (weight[mine] / self._scales[name].step).round()
+            levels = (weight[mine] / self._scales[name].step).round()
+            self._levels[name][mine] = levels + 0.0  # -0.0 would be a value of its own
             self._fixed[name] |= mine
 
     @torch.no_grad()
@@ -165,8 +166,7 @@ class Freezer:
 
     def watch(self, name: str, gradient: Tensor) -> Tensor:
         """Take note of a gradient and return it without what is fixed."""
-        square = gradient.detach().square()
-        self._squares[name] = torch.lerp(square, self._squares.get(name, square), DECAY)
+        self._squares[name] = mean_square(gradient, self._squares.get(name), self._count + 1)
         fixed = self._fixed[name]
         if name in self._scales:
             pull = float((gradient * self._levels[name])[fixed].sum())

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 
 from dcz.training.masks import Masks, from_torch_prune, prunable
 from dcz.training.schedules import Schedule
-from dcz.training.scores import SCORES, Score
+from dcz.training.scores import SCORES, Score, mean_square
 from dcz.training.structure import UNITS, lowest, unit_scores, unit_size
 
 SCOPES = ("global", "tensor")
-# How much of the average of squared gradients a step keeps.
-DECAY = 0.99
 
 
 class Pruner:
@@ -183,8 +181,8 @@ class Pruner:
     def _watch_gradients(self) -> None:
         for name, parameter in self._parameters.items():
             if parameter.grad is not None:
-                square = parameter.grad.detach().square()
-                self._squares[name] = torch.lerp(square, self._squares.get(name, square), DECAY)
+                before = self._squares.get(name)
+                self._squares[name] = mean_square(parameter.grad, before, self.steps)
 
 
 class _GradientMask:

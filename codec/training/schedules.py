@@ -95,8 +95,7 @@ class Cubic:
         """See `Schedule`."""
         if step < self.begin:
             return 0.0
-        passed = (min(step, self.end) - self.begin) // self.every * self.every
-        left = 0.0 if step >= self.end else 1 - passed / (self.end - self.begin)
+        left = 1 - _passed(step, self.begin, self.end, self.every)
         return self.final + (self.initial - self.final) * left**3
 
 
@@ -126,10 +125,14 @@ class Linear:
 
     def sparsity(self, step: int) -> float:
         """See `Schedule`."""
-        if step >= self.end:
-            return self.final
-        passed = max(step - self.begin, 0) // self.every * self.every
-        return self.final * passed / (self.end - self.begin)
+        return self.final * _passed(step, self.begin, self.end, self.every)
+
+
+def _passed(step: int, begin: int, end: int, every: int) -> float:
+    """Share of the ramp that lies behind, in portions of `every` steps; 1 from `end` on."""
+    if step >= end:
+        return 1.0
+    return max(step - begin, 0) // every * every / (end - begin)
 
 
 def _check_share(share: float) -> None:

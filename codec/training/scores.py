@@ -9,6 +9,9 @@ from torch import Tensor
 
 Score = Callable[[Tensor, Tensor | None], Tensor]
 
+# How much of the mean of squared gradients a step keeps, once there were many.
+DECAY = 0.998
+
 
 def magnitude(weight: Tensor, squared_gradient: Tensor | None = None) -> Tensor:
     """|w|, as in Deep Compression (Han et al. 2016, section 2)."""
@@ -41,6 +44,15 @@ def lamp(weight: Tensor, squared_gradient: Tensor | None = None) -> Tensor:
     scores = torch.empty_like(squares)
     scores[order] = torch.where(squares > 0, squares / at_least, 0.0)
     return scores.reshape(weight.shape)
+
+
+def mean_square(gradient: Tensor, before: Tensor | None, count: int) -> Tensor:
+    """Return the running mean of squared gradients, `before` being that of `count` - 1 of them.
+
+    The first ones count alike, as in Adam (Kingma and Ba 2015): one batch says little.
+    """
+    square = gradient.detach().square()
+    return square if before is None else before.lerp(square, max(1 - DECAY, 1 / count))
 
 
 SCORES: dict[str, Score] = {"magnitude": magnitude, "gradient": gradient, "lamp": lamp}
