@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from dcz.codec import kernels, trellis
 from dcz.codec.codebook import MAX_LEVELS
-from dcz.codec.compensate import COLUMNS
+from dcz.codec.compensate import pass_errors_on
 from dcz.codec.frame import AnyArray
-from dcz.codec.metric import Factor, Floats32
+from dcz.codec.metric import Factor, Floats32, group_slices
 from dcz.codec.prune import Weights
 from dcz.codec.trellis import CHUNK, SLOPE_FACTOR, Floats, TrellisTensor
 
@@ -91,9 +91,7 @@ def quantize(
     matrix = np.asarray(values.reshape(shape[0], -1) / np.float64(step), np.float32)
     kept = np.ones(matrix.shape, np.bool_) if pruned is None else ~pruned.reshape(matrix.shape)
     positions = np.empty(matrix.shape, np.int32)
-    size = shape[0] // len(factors)
-    for number, factor in enumerate(factors):
-        own = slice(number * size, (number + 1) * size)
+    for own, factor in zip(group_slices(shape[0], len(factors)), factors, strict=True):
         group = _Group(
             kept[own], classes.reshape(matrix.shape)[own], rates, states, own.start, shape[0]
         )
@@ -158,16 +156,13 @@ def _quantize(rows: Floats32, group: _Group, factor: Factor) -> npt.NDArray[np.i
     """Positions of one group: int32[rows, n]."""
     left = np.ascontiguousarray(rows[:, factor.order].T)
     found = np.empty(rows.shape, np.int32)
-    weights = factor.variances / factor.variances.mean()
-    for start in range(0, len(left), COLUMNS):
-        stop = min(start + COLUMNS, len(left))
-        errors = np.empty((stop - start, left.shape[1]), np.float32)
-        upper = factor.upper[start:stop, start:]
-        for at, column in enumerate(range(start, stop)):
-            place = int(factor.order[column])
-            positions = group.positions(left[column], place, float(weights[column]))
-            errors[at] = (left[column] - positions) / upper[at, at]
-            left[column + 1 : stop] -= np.outer(upper[at, at + 1 : stop - start], errors[at])
-            found[:, place] = positions
-        left[stop:] -= upper[:, stop - start :].T @ errors
+    weights = factor.weights
+
+    def quantize_column(column: int) -> npt.NDArray[np.int32]:
+        place = int(factor.order[column])
+        positions = group.positions(left[column], place, float(weights[column]))
+        found[:, place] = positions
+        return positions
+
+    pass_errors_on(left, factor, quantize_column)
     return found

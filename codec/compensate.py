@@ -14,6 +14,7 @@ the next in its last bits, which decoding never sees.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from dcz.codec import kernels
 from dcz.codec.frame import AnyArray
 from dcz.codec.grid import SLOPE_FACTOR, GridTensor
-from dcz.codec.metric import Factor, Floats32
+from dcz.codec.metric import Factor, Floats32, group_slices
 from dcz.codec.prune import Weights
 from dcz.codec.stepped import SteppedTensor, books_of, class_of_rows
 
@@ -83,9 +84,7 @@ def compensate(
     levels = _levels(tensor, shape[0])
     found = np.empty(rows.shape, tensor.indices.dtype)
     masks = None if pruned is None else pruned.reshape(rows.shape)
-    size = shape[0] // len(factors)
-    for number, factor in enumerate(factors):
-        own = slice(number * size, (number + 1) * size)
+    for own, factor in zip(group_slices(shape[0], len(factors)), factors, strict=True):
         mask = None if masks is None else masks[own]
         found[own] = _quantize(rows[own], _part(levels, own), factor, mask)
     return dataclasses.replace(tensor, indices=found.reshape(-1))
@@ -132,24 +131,39 @@ def _quantize(rows: Weights, levels: _Levels, factor: Factor, pruned: AnyArray |
     left = np.ascontiguousarray((rows / levels.step[:, None])[:, factor.order].T, np.float32)
     masks = None if pruned is None else np.ascontiguousarray(pruned[:, factor.order].T)
     found = np.empty(left.shape, np.int64)
-    weights = (factor.variances / factor.variances.mean()).astype(np.float32)
+    weights = factor.weights.astype(np.float32)
+
+    def quantize(column: int) -> AnyArray:
+        mask = None if masks is None else masks[column]
+        level = _nearest(left[column], levels, weights[column], mask)
+        found[column] = level
+        return levels.values[levels.start + level]
+
+    pass_errors_on(left, factor, quantize)
+    result = np.empty((left.shape[1], len(left)), np.int64)
+    result[:, factor.order] = (found + levels.first).T
+    return result
+
+
+def pass_errors_on(left: Floats32, factor: Factor, quantize: Callable[[int], AnyArray]) -> None:
+    """Quantize columns one by one; those behind each make up for its error.
+
+    Parameters
+    ----------
+    left : float32[n, rows]
+        The columns in the factor's order; changed in place as they take errors up.
+    factor : Factor
+    quantize : callable
+        Given a column's number in that order, what stands in place of `left` there: array[rows].
+    """
     for start in range(0, len(left), COLUMNS):
         stop = min(start + COLUMNS, len(left))
         errors = np.empty((stop - start, left.shape[1]), np.float32)
         upper = factor.upper[start:stop, start:]
-        for column in range(start, stop):
-            at = column - start
-            mask = None if masks is None else masks[column]
-            level = _nearest(left[column], levels, weights[column], mask)
-            error = left[column] - levels.values[levels.start + level]
-            error /= upper[at, at]
-            errors[at] = error
-            left[column + 1 : stop] -= np.outer(upper[at, at + 1 : stop - start], error)
-            found[column] = level
+        for at, column in enumerate(range(start, stop)):
+            errors[at] = (left[column] - quantize(column)) / upper[at, at]
+            left[column + 1 : stop] -= np.outer(upper[at, at + 1 : stop - start], errors[at])
         left[stop:] -= upper[:, stop - start :].T @ errors
-    result = np.empty((left.shape[1], len(left)), np.int64)
-    result[:, factor.order] = (found + levels.first).T
-    return result
 
 
 def _nearest(x: Floats32, levels: _Levels, weight: np.float32, pruned: AnyArray | None) -> Integers:

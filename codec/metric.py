@@ -70,6 +70,17 @@ class Factor:
     upper: Floats32
     variances: Floats
 
+    @property
+    def weights(self) -> Floats:
+        """What an error in each column counts for, 1 on average: float64[n]."""
+        return np.asarray(self.variances / self.variances.mean())
+
+
+def group_slices(rows: int, groups: int) -> list[slice]:
+    """The rows of each group of a tensor."""
+    size = rows // groups
+    return [slice(start, start + size) for start in range(0, groups * size, size)]
+
 
 class Metric:
     """What errors in one tensor do to the output.
@@ -126,10 +137,9 @@ class Metric:
         rows = changes.reshape(self.rows.size, -1)
         if self.second is None:
             return float(self.rows @ np.einsum("rn,rn->r", rows, rows))
-        size = self.rows.size // len(self.second)
+        slices = group_slices(self.rows.size, len(self.second))
         total = 0.0
-        for number, second in enumerate(self.second):
-            own = slice(number * size, (number + 1) * size)
+        for own, second in zip(slices, self.second, strict=True):
             moved = np.einsum("rn,rn->r", rows[own] @ second, rows[own])
             total += float(self.rows[own] @ moved)
         return max(total, 0.0)

@@ -17,7 +17,7 @@ from dcz.codec.frame import AnyArray, SharedTensor
 from dcz.codec.grid import GridTensor
 from dcz.codec.histogram import POSITIONS
 from dcz.codec.huffman import MAX_ALPHABET
-from dcz.codec.metric import Floats32
+from dcz.codec.metric import Floats32, RowClasses
 from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
 from dcz.codec.runs import MAX_CLASSES
@@ -98,6 +98,11 @@ def _step_for(slope: float, factor: float) -> float:
     return float(np.float32(min(math.sqrt(slope / factor), GREATEST_STEP)))
 
 
+def _steps_for(rows: RowClasses, slope: float, factor: float) -> list[float]:
+    """The step that suits a slope in each class of rows."""
+    return [_step_for(slope / importance, factor) for importance in rows.importances]
+
+
 def _share_by_trellis(
     tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
 ) -> SharedTensor | None:
@@ -126,7 +131,7 @@ def _share_by_row_trellis(
     rows = plan.metric.row_classes(values.size, MAX_CLASSES)
     if rows is None:
         return None
-    steps = [_step_for(plan.slope / importance, factor) for importance in rows.importances]
+    steps = _steps_for(rows, plan.slope, factor)
     kept = _kept(values, plan)
     try:
         return row_trellis.quantize(
@@ -137,7 +142,14 @@ def _share_by_row_trellis(
 
 
 def _kept(values: Weights, plan: TensorPlan) -> Weights:
-    return np.where(np.abs(values) < plan.cutoff, 0, values) if plan.cutoff else values
+    """The weights, with zero in place of what is pruned."""
+    pruned = _pruned(values, plan)
+    return values if pruned is None else np.where(pruned, 0, values)
+
+
+def _pruned(values: Weights, plan: TensorPlan) -> AnyArray | None:
+    """Where weights are pruned, bool[numel]; None if nowhere."""
+    return np.abs(values) < plan.cutoff if plan.cutoff else None
 
 
 def _share_by_rows(tensor: TensorSource, values: Weights, plan: TensorPlan) -> SharedTensor | None:
@@ -146,9 +158,7 @@ def _share_by_rows(tensor: TensorSource, values: Weights, plan: TensorPlan) -> S
     rows = plan.metric.row_classes(values.size)
     if plan.coder == "huffman" or rows is None or not stepped.takes_rows(tensor.shape):
         return None
-    steps = [
-        _step_for(plan.slope / importance, grid.SLOPE_FACTOR) for importance in rows.importances
-    ]
+    steps = _steps_for(rows, plan.slope, grid.SLOPE_FACTOR)
     try:
         return stepped.quantize(
             _kept(values, plan), tensor.shape, steps, rows.classes, tensor.dtype
@@ -165,7 +175,7 @@ def compensated(
         return shared
     if not isinstance(shared, GridTensor | SteppedTensor):
         return shared
-    pruned = np.abs(values) < plan.cutoff if plan.cutoff else None
+    pruned = _pruned(values, plan)
     better = compensate(shared, values, tensor.shape, plan.metric.factors, pruned)
     errors = [
         plan.metric.error(changes(values, kernels.take(found.indices, found.codebook)))
@@ -183,7 +193,7 @@ def compensated_along_trellis(
     factors, step = plan.metric.factors, _step_for(plan.slope, trellis.SAVING_FACTOR)
     if factors is None or not column_trellis.takes_columns(tensor.shape, len(factors)) or not step:
         return None
-    pruned = np.abs(values) < plan.cutoff if plan.cutoff else None
+    pruned = _pruned(values, plan)
     try:
         found = column_trellis.quantize(
             values, tensor.shape, step, plan.states, factors, pruned, tensor.dtype

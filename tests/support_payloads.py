@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dcz.codec import coders, kernels
+from dcz.codec import coders, kernels, mixed
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import Frame, FrameDecoder, Member
+from dcz.codec.frame import Frame, FrameDecoder, Member, SharedTensor
+from dcz.formats.dtypes import by_numpy
 
 Array = npt.NDArray[Any]
 Open = Callable[[memoryview, Sequence[Member]], FrameDecoder]
@@ -36,6 +39,21 @@ def decoded(frame: Frame, member: Member) -> Array:
     assert decoder.describe() == frame.description
     assert sum(frame.description.parts.values()) == len(frame.payload)
     return out
+
+
+def check_by_both_decoders(
+    shared: SharedTensor, shape: tuple[int, ...], dczformat: ModuleType
+) -> None:
+    """A tensor coded by mixed contexts comes back, by the decoder made from FORMAT.md too."""
+    frame = mixed.encode(shared, shape)
+    wanted = shared.codebook[shared.indices].tobytes()
+    assert decoded(frame, shared.member).tobytes() == wanted
+    dtype = shared.codebook.dtype
+    if dtype != ml_dtypes.bfloat16:
+        code = by_numpy(dtype).code
+        file = dczformat.one(6, frame.payload, list(shape), code, dczformat.digest(wanted))
+        ((_, _, raw),) = dczformat.decode(file).values()
+        assert raw == wanted
 
 
 def check_flipped_bits(open_payload: Open, payload: bytes, *members: Member) -> None:

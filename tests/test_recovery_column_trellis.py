@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_moments import factors_of, moments_of
-from support_payloads import decoded
+from support_payloads import check_by_both_decoders, decoded
 
 import dcz
 from dcz.codec import column_trellis, kernels, mixed, trellis
@@ -23,7 +23,6 @@ from dcz.codec.column_trellis import ColumnTrellisTensor
 from dcz.codec.kernels import RATE_CLASSES, RATE_LEVELS, reference_trellis
 from dcz.codec.kernels.reference_trellis import TRELLISES
 from dcz.codec.metric import Metric
-from dcz.formats.dtypes import by_numpy
 
 try:
     from dcz.codec.kernels import native_trellis
@@ -107,14 +106,7 @@ def test_tensors_by_columns_come_back(
     values = rng.laplace(size=shape).astype(np.float32).reshape(-1)
     factors = factors_of(rng, values.size // shape[0])
     shared = column_trellis.quantize(values, shape, 0.25, states, factors, None, np.dtype(dtype))
-    frame = mixed.encode(shared, shape)
-    wanted = shared.codebook[shared.indices].tobytes()
-    assert decoded(frame, shared.member).tobytes() == wanted
-    if dtype != ml_dtypes.bfloat16:
-        code = by_numpy(np.dtype(dtype)).code
-        file = dczformat.one(6, frame.payload, list(shape), code, dczformat.digest(wanted))
-        ((_, _, raw),) = dczformat.decode(file).values()
-        assert raw == wanted
+    check_by_both_decoders(shared, shape, dczformat)
 
 
 def quantized(

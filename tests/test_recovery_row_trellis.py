@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_payloads import decode, decoded
+from support_payloads import check_by_both_decoders, decode
 
 import dcz
 from dcz.codec import kernels, mixed, row_trellis, trellis
@@ -23,7 +23,6 @@ from dcz.codec.mixed import Geometry
 from dcz.codec.mixed_points import BY_ROWS, MULTIPLES, RowPoints
 from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.runs import Runs
-from dcz.formats.dtypes import by_numpy
 
 Array = npt.NDArray[Any]
 native = pytest.mark.skipif(kernels.BACKEND != "c", reason="takes minutes without C")
@@ -60,14 +59,7 @@ def test_rows_with_steps_of_their_own_come_back(
         states,
         np.dtype(dtype),
     )
-    frame = mixed.encode(shared, shape)
-    wanted = shared.codebook[shared.indices].tobytes()
-    assert decoded(frame, shared.member).tobytes() == wanted
-    if dtype != ml_dtypes.bfloat16:
-        code = by_numpy(np.dtype(dtype)).code
-        file = dczformat.one(6, frame.payload, list(shape), code, dczformat.digest(wanted))
-        ((_, _, raw),) = dczformat.decode(file).values()
-        assert raw == wanted
+    check_by_both_decoders(shared, shape, dczformat)
 
 
 def test_one_step_for_all_is_the_trellis_of_that_step() -> None:
