@@ -137,7 +137,8 @@ def _quantize(rows: Weights, levels: _Levels, factor: Factor, pruned: AnyArray |
         mask = None if masks is None else masks[column]
         level = _nearest(left[column], levels, weights[column], mask)
         found[column] = level
-        return levels.values[levels.start + level]
+        chosen: AnyArray = levels.values[levels.start + level]
+        return chosen
 
     pass_errors_on(left, factor, quantize)
     result = np.empty((left.shape[1], len(left)), np.int64)
