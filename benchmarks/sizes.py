@@ -44,7 +44,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5, help="rounds of each comparison of times")
     here = Path(__file__).parent
     parser.add_argument("-o", "--output", type=Path, default=here, help="folder of the results")
-    parser.add_argument("--scratch", type=Path, help="folder for files while it runs")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=timing.folder_in_memory(),
+        help="folder for files while it runs; default: in memory, if it can be",
+    )
     return parser.parse_args(arguments)
 
 

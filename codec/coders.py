@@ -176,11 +176,12 @@ def is_too_varied(array: AnyArray) -> bool:
     """
     if not is_floating(array.dtype) or array.dtype.itemsize != 2 or array.size < VARIED_SAMPLE:
         return False
-    words = patterns(array[:VARIED_SAMPLE])
-    counts = np.bincount(words << 1 | words >> 15, minlength=1 << 16)
-    bytewise = counts.reshape(256, 256)
-    apart = _entropy(bytewise.sum(axis=0)) + _entropy(bytewise.sum(axis=1))
-    codebook = 16 * int(np.count_nonzero(counts)) * VARIED_SAMPLE // array.size
+    low, high = kernels.split_planes(array[:VARIED_SAMPLE], rotated=True)
+    apart = _entropy(kernels.count_bytes(low)) + _entropy(kernels.count_bytes(high))
+    words = np.sort(patterns(array[:VARIED_SAMPLE]), kind="stable")
+    ends = np.flatnonzero(words[1:] != words[:-1])
+    counts = np.diff(ends, prepend=-1, append=words.size - 1)
+    codebook = 16 * counts.size * VARIED_SAMPLE // array.size
     return WORTH * (_entropy(counts) + codebook) >= (WORTH - 1) * apart
 
 

@@ -106,14 +106,14 @@ class Frame:
     ----------
     coder : int
         Which coder reads the payload, a key of `coders.CODERS`.
-    payload : bytes or bytearray
+    payload : bytes or memoryview
         The coded bytes.
     description : Description
         The same that a decoder of the payload gives.
     """
 
     coder: int
-    payload: bytes | bytearray
+    payload: bytes | memoryview
     description: Description
 
 

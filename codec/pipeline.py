@@ -53,8 +53,11 @@ class EncodedTensor:
         The original elements.
     exact : bool
         Whether decoding gives the original bit for bit.
-    squared_error, energy : float
-        Sums of (w - w')**2 and of w**2; 0 for tensors that hold NaN or infinity.
+    squared_error : float
+        Sum of (w - w')**2.
+    energy : float or None
+        Sum of w**2; 0 for tensors that hold NaN or infinity; None for lossless ones, of which few
+        are asked.
     few : SharedTensor or None
         What is decoded, as a frame of mixed contexts of several tensors may hold it; None where
         none should.
@@ -71,7 +74,7 @@ class EncodedTensor:
     array: AnyArray
     exact: bool
     squared_error: float
-    energy: float
+    energy: float | None
     few: SharedTensor | None = None
     shape: tuple[int, ...] = ()
     output_error: float = 0.0
@@ -112,9 +115,11 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         array = tensor.read().reshape(-1)
         if not is_floating(array.dtype):
             return _encode_exact(array, 0.0)
+        if not plan.share:
+            return _encode_exact(array, None)
         values = share.widen(array)
         summary = kernels.summarize(values)
-        if not plan.share or not share.shareable(summary):
+        if not share.shareable(summary):
             return _encode_exact(array, summary.energy if math.isfinite(summary.energy) else 0.0)
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not quantizers.prunes(few, plan.cutoff):
@@ -145,8 +150,7 @@ def corrected(original: AnyArray, tensor: EncodedTensor) -> EncodedTensor:
     values = share.widen(original)
     changes = share.widen(tensor.decoded(0, values.size)) - values
     error = kernels.summarize(changes).energy
-    energy = kernels.summarize(values).energy
-    return replace(tensor, exact=error == 0, squared_error=error, energy=energy)
+    return replace(tensor, exact=error == 0, squared_error=error, energy=share.energy(original))
 
 
 def _code(
@@ -197,7 +201,7 @@ def _encode_survivors(
     return replace(tensor, exact=not pruned.any(), squared_error=lost)
 
 
-def _encode_exact(array: AnyArray, energy: float) -> EncodedTensor:
+def _encode_exact(array: AnyArray, energy: float | None) -> EncodedTensor:
     """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
     lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
     few = share.already_shared(array, FEW_VALUES) if lossless is None else None
@@ -208,7 +212,9 @@ def _encode_exact(array: AnyArray, energy: float) -> EncodedTensor:
     return _encode_few(array, few, coders.encode_shared([few]), energy)
 
 
-def _encode_few(array: AnyArray, few: SharedTensor, frame: Frame, energy: float) -> EncodedTensor:
+def _encode_few(
+    array: AnyArray, few: SharedTensor, frame: Frame, energy: float | None
+) -> EncodedTensor:
     """A tensor of few values as it was coded by them, or without sharing if that is smaller."""
     lossless = _smaller_lossless(array, few, frame)
     if lossless is not None:

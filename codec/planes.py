@@ -28,6 +28,7 @@ from dcz.codec.frame import (
 )
 from dcz.codec.kernels import Digests
 from dcz.codec.plane_methods import (
+    Buffer,
     EncodedPlane,
     count_planes,
     decode_planes,
@@ -55,7 +56,8 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     """Code one or more flat arrays of one dtype without loss."""
     flat = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     rotated = flat.dtype in _UPPER_BITS
-    payload = bytearray([ROTATED if rotated else PLAIN])
+    payload = _Payload(flat.nbytes)
+    payload.append(bytes([ROTATED if rotated else PLAIN]))
     statistics = _PlaneStatistics()
     zeros = not rotated
     for start in range(0, flat.size, CHUNK):
@@ -65,12 +67,32 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
         statistics.add(coded)
         for plane in coded:
             for piece in plane.pieces:
-                payload.extend(piece)
+                payload.append(piece)
     parts = Parts()
-    parts.add("lossless", len(payload))
+    parts.add("lossless", payload.size)
     nonzero = tuple(count_nonzero(array) if zeros else array.size for array in arrays)
     description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), nonzero)
-    return Frame(CODER, payload, description)
+    return Frame(CODER, payload.written(), description)
+
+
+class _Payload:
+    """Grows in memory taken at once: touching new pages costs more than writing to them."""
+
+    def __init__(self, room: int) -> None:
+        self._room = np.empty(room, np.uint8)
+        self.size = 0
+
+    def append(self, piece: Buffer) -> None:
+        """Copy the bytes of a piece to the end."""
+        end = self.size + len(piece)
+        if end > self._room.size:
+            self._room = np.concatenate([self._room[: self.size], np.empty(end, np.uint8)])
+        self._room[self.size : end] = np.frombuffer(piece, np.uint8)
+        self.size = end
+
+    def written(self) -> memoryview:
+        """All pieces, one after the other."""
+        return self._room[: self.size].data
 
 
 def _may_hold_zeros(exponents: EncodedPlane) -> bool:

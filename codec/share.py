@@ -9,6 +9,7 @@ smaller once coded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,12 @@ def widen(array: AnyArray) -> Weights:
     """Flat weights in the narrowest dtype the kernels take: float32, or float64 as it is."""
     flat = array.reshape(-1)
     return flat if flat.dtype == np.float64 else flat.astype(np.float32, copy=False)
+
+
+def energy(array: AnyArray) -> float:
+    """Sum of squares; 0 if the array holds NaN or infinity."""
+    total = kernels.summarize(widen(array)).energy
+    return total if math.isfinite(total) else 0.0
 
 
 def shareable(summary: kernels.Summary) -> bool:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dcz.codec import grouping, pipeline
+from dcz.codec import grouping, pipeline, share
 from dcz.codec.aims import Outcome, search
 from dcz.codec.correct import Correction
 from dcz.codec.errors import DczError, RecipeError, located
@@ -134,7 +134,8 @@ class _Errors:
         if len(result.source.shape) > 1 and is_floating(result.source.dtype):
             self.squared += result.tensor.squared_error
             self.output += result.tensor.output_error
-            self.energy += result.tensor.energy
+            energy = result.tensor.energy
+            self.energy += share.energy(result.tensor.array) if energy is None else energy
 
     @property
     def relative(self) -> float:
@@ -237,6 +238,7 @@ class _Packer:
     groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
     group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
     errors: _Errors = field(default_factory=_Errors)
+    lossy: bool = True
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -245,6 +247,7 @@ class _Packer:
 
     def run(self, plans: Sequence[TensorPlan]) -> None:
         writer = ContainerWriter(self.stream)
+        self.lossy = any(plan.share for plan in plans)
         shifts: dict[str, Floats] = {}
         for result in self._encoded(*self._uncorrected(plans)):
             self._add(writer, result)
@@ -275,7 +278,8 @@ class _Packer:
         return _encode(dataclasses.replace(source, given=array), tensor_plan)
 
     def _add(self, writer: ContainerWriter, result: _Result) -> None:
-        self.errors.add(result)
+        if self.lossy:
+            self.errors.add(result)
         self.output_errors[result.source.name] = result.tensor.output_error
         self._place(writer, result)
         if self.progress is not None:

@@ -176,6 +176,17 @@ def test_the_relative_error_is_the_models(tmp_path: Path, model: str, recipe: st
     assert report.relative_error <= (1e-3 if recipe == "default" else 1)
 
 
+def test_a_lossless_matrix_counts_in_the_models_error(tmp_path: Path) -> None:
+    tensors = {"kept": 3 * normal(50, 40), "shared": normal(60, 40, seed=1)}
+    recipe = dcz.Recipe(bits=3, rules=[dcz.Rule(pattern="kept", quantizer="lossless")])
+    report = dcz.save_file(tensors, tmp_path / "m.dcz", recipe)
+    rows = {row.name: row for row in report.tensors}
+    energy = {n: float(np.sum(np.square(t, dtype=np.float64))) for n, t in tensors.items()}
+    assert rows["kept"].relative_error == 0
+    expected = rows["shared"].relative_error * energy["shared"] / sum(energy.values())
+    assert report.relative_error == pytest.approx(expected, rel=1e-5)
+
+
 @each_model
 def test_the_report_of_the_file_is_the_report_of_packing(tmp_path: Path, model: str) -> None:
     _, report = pack(tmp_path / "x.dcz", model, "paper")

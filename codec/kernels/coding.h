@@ -60,8 +60,8 @@ void dcz_split_block(const void *indices, uint32_t item_size, size_t length, uin
 #define DCZ_ENCODER_ENTRIES (DCZ_ALPHABET_LIMIT + 1)
 typedef struct {
     dcz_code code;
-    uint16_t codes[DCZ_ALPHABET_LIMIT];
-    uint32_t entries[DCZ_ENCODER_ENTRIES]; /* code | length << 16, or DCZ_NO_CODE */
+    uint32_t codes[DCZ_ENCODER_ENTRIES]; /* or DCZ_NO_CODE */
+    uint8_t lengths[DCZ_ENCODER_ENTRIES];
 } dcz_encoder;
 
 void dcz_prepare_encoder(dcz_encoder *encoder, const dcz_code *code);

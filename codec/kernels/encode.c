@@ -102,17 +102,18 @@ void dcz_split_block(const void *indices, uint32_t item_size, size_t length, uin
 
 /* ---- coded segments ---- */
 
-enum { CODE_MASK = 0xffff, LENGTH_SHIFT = 16, LENGTH_MASK = 31 };
 enum { WORD_BYTES = 8, LONGEST_VARINT = 3 };
 
 void dcz_prepare_encoder(dcz_encoder *encoder, const dcz_code *code)
 {
+    uint16_t codes[DCZ_ALPHABET_LIMIT];
     encoder->code = *code;
-    dcz_assign_codes(code, encoder->codes);
-    for (uint32_t i = 0; i < DCZ_ENCODER_ENTRIES; i++) encoder->entries[i] = DCZ_NO_CODE;
+    dcz_assign_codes(code, codes);
+    memset(encoder->lengths, 0, sizeof encoder->lengths);
+    memcpy(encoder->lengths, code->lengths, code->alphabet);
+    for (uint32_t i = 0; i < DCZ_ENCODER_ENTRIES; i++) encoder->codes[i] = DCZ_NO_CODE;
     for (uint32_t i = 0; i < code->alphabet; i++)
-        if (code->lengths[i])
-            encoder->entries[i] = encoder->codes[i] | (uint32_t)code->lengths[i] << LENGTH_SHIFT;
+        if (code->lengths[i]) encoder->codes[i] = codes[i];
 }
 
 static size_t stream_bound(size_t count, uint32_t longest)
@@ -142,7 +143,7 @@ typedef struct {
     const uint8_t *symbols;
     size_t count;
     const dcz_encoder *encoder;
-    uint32_t seen; /* all entries used, OR-ed: shows whether a symbol had no code */
+    uint32_t seen; /* all codes used, OR-ed: shows whether a symbol had none */
 } writer;
 
 /* Writes a stream and returns its size in bytes. With at most 7 bits left over from the store
@@ -150,7 +151,8 @@ typedef struct {
 static DCZ_ALWAYS_INLINE size_t write_stream(writer *w, uint32_t item_size, size_t first,
                                              size_t stride, size_t per_store, uint8_t *out)
 {
-    const uint32_t *entries = w->encoder->entries;
+    const uint32_t *codes = w->encoder->codes;
+    const uint8_t *lengths = w->encoder->lengths;
     const uint32_t alphabet = w->encoder->code.alphabet;
     const uint8_t *symbols = w->symbols + first * item_size;
     size_t left = (w->count - first + stride - 1) / stride;
@@ -161,10 +163,10 @@ static DCZ_ALWAYS_INLINE size_t write_stream(writer *w, uint32_t item_size, size
         size_t now = left < per_store ? left : per_store;
         for (size_t i = 0; i < now; i++) {
             uint32_t symbol = symbol_at(symbols, item_size, i * stride);
-            uint32_t entry = entries[item_size > 1 && symbol > alphabet ? alphabet : symbol];
-            seen |= entry;
-            word |= (uint64_t)(entry & CODE_MASK) << used;
-            used += entry >> LENGTH_SHIFT & LENGTH_MASK;
+            if (item_size > 1 && symbol > alphabet) symbol = alphabet;
+            seen |= codes[symbol];
+            word |= (uint64_t)codes[symbol] << used;
+            used += lengths[symbol];
         }
         store_word(at, word);
         at += used >> 3;
@@ -181,6 +183,7 @@ static DCZ_ALWAYS_INLINE size_t write_items(writer *w, uint32_t item_size, size_
                                             size_t stride, uint8_t *out)
 {
     if (w->encoder->code.longest <= 11) return write_stream(w, item_size, first, stride, 5, out);
+    if (w->encoder->code.longest <= 14) return write_stream(w, item_size, first, stride, 4, out);
     return write_stream(w, item_size, first, stride, 3, out);
 }
 
