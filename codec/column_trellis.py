@@ -10,18 +10,20 @@ The linear algebra is the machine's own; see `compensate`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec import kernels, trellis
+from dcz.codec import kernels, row_trellis, trellis
 from dcz.codec.codebook import MAX_LEVELS
 from dcz.codec.compensate import pass_errors_on
 from dcz.codec.frame import AnyArray
 from dcz.codec.metric import Factor, Floats32, group_slices
 from dcz.codec.prune import Weights
+from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.trellis import CHUNK, SLOPE_FACTOR, Floats, TrellisTensor
 
 # Paths that end where they began gain nothing in shorter columns.
@@ -46,20 +48,73 @@ class ColumnTrellisTensor(TrellisTensor):
         return np.ascontiguousarray(self.positions.reshape(self.rows, -1).T).reshape(-1)
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnRowTrellisTensor(RowTrellisTensor):
+    """The same with a half step for each class of rows."""
+
+    @property
+    def rows(self) -> int:
+        """All that has one first index is a row."""
+        return self.runs.classes.size
+
+    @property
+    def positions_by_columns(self) -> npt.NDArray[np.int32]:
+        """The weights in half steps of their rows, column after column: int32[numel]."""
+        return np.ascontiguousarray(self.positions.reshape(self.rows, -1).T).reshape(-1)
+
+
 def takes_columns(shape: tuple[int, ...], groups: int) -> bool:
     """Whether columns are long enough for a trellis, and not too long for a file."""
     return FEWEST_ROWS * groups <= shape[0] <= kernels.ROW_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """How errors make up for each other.
+
+    Attributes
+    ----------
+    states : int
+        One of `trellis.STATES`.
+    factors : tuple of Factor
+        One for each group of rows.
+    pruned : bool[numel] or None
+        Where zero has to stay.
+    slope_factor : float
+        What a bit may cost, in squared half steps.
+    """
+
+    states: int
+    factors: tuple[Factor, ...]
+    pruned: AnyArray | None = None
+    slope_factor: float = SLOPE_FACTOR
+
+    def positions(self, matrix: Floats32, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+        """The positions of weights in half steps: int32[rows, n] of float32[rows, n].
+
+        Raises ValueError if the steps are too small.
+        """
+        classes, rates = trellis.rates_of(
+            matrix.reshape(-1), shape, 1.0, self.states, self.slope_factor
+        )
+        classes = classes.reshape(matrix.shape)
+        kept = np.ones(matrix.shape, np.bool_)
+        if self.pruned is not None:
+            kept = ~self.pruned.reshape(matrix.shape)
+        positions = np.empty(matrix.shape, np.int32)
+        groups = group_slices(shape[0], len(self.factors))
+        for own, factor in zip(groups, self.factors, strict=True):
+            group = _Group(kept[own], classes[own], rates, self.states, own.start, shape[0])
+            positions[own] = _quantize(matrix[own], group, factor)
+        return positions
 
 
 def quantize(
     values: Weights,
     shape: tuple[int, ...],
     step: float,
-    states: int,
-    factors: tuple[Factor, ...],
-    pruned: AnyArray | None,
+    compensation: Compensation,
     dtype: np.dtype[Any],
-    slope_factor: float = SLOPE_FACTOR,
 ) -> ColumnTrellisTensor:
     """Share weights by a trellis; errors make up for each other.
 
@@ -71,31 +126,17 @@ def quantize(
         For which `takes_columns`.
     step : float
         The half step, a positive float32.
-    states : int
-        One of `trellis.STATES`.
-    factors : tuple of Factor
-        One for each group of rows.
-    pruned : bool[numel] or None
-        Where zero has to stay.
+    compensation : Compensation
     dtype : dtype
         Of the codebook.
-    slope_factor : float
-        What a bit may cost, in squared half steps.
 
     Raises
     ------
     ValueError
         If the step is too small.
     """
-    classes, rates = trellis.rates_of(values, shape, step, states, slope_factor)
     matrix = np.asarray(values.reshape(shape[0], -1) / np.float64(step), np.float32)
-    kept = np.ones(matrix.shape, np.bool_) if pruned is None else ~pruned.reshape(matrix.shape)
-    positions = np.empty(matrix.shape, np.int32)
-    for own, factor in zip(group_slices(shape[0], len(factors)), factors, strict=True):
-        group = _Group(
-            kept[own], classes.reshape(matrix.shape)[own], rates, states, own.start, shape[0]
-        )
-        positions[own] = _quantize(matrix[own], group, factor)
+    positions = compensation.positions(matrix, shape)
     lowest = int(positions.min(initial=0))
     levels = int(positions.max(initial=0)) - lowest + 1
     if levels > MAX_LEVELS:
@@ -105,10 +146,45 @@ def quantize(
         trellis.values_at(np.arange(lowest, lowest + levels), step, dtype),
         False,
         step=step,
-        states=states,
+        states=compensation.states,
         lowest=lowest,
         rows=shape[0],
     )
+
+
+def quantize_by_rows(
+    values: Weights,
+    shape: tuple[int, ...],
+    steps: Sequence[float],
+    classes: npt.NDArray[np.uint8],
+    compensation: Compensation,
+    dtype: np.dtype[Any],
+) -> ColumnRowTrellisTensor:
+    """The same with a half step for each class of rows.
+
+    Parameters
+    ----------
+    values : float32[numel] or float64[numel]
+        Finite.
+    shape : tuple of int
+        For which `takes_columns` and `stepped.takes_rows`.
+    steps : sequence of float
+        The half step of each class.
+    classes : uint8[rows]
+        All of them are used.
+    compensation : Compensation
+    dtype : dtype
+        Of the codebook.
+
+    Raises
+    ------
+    ValueError
+        If a step is too small, or no positive float32.
+    """
+    half_steps = row_trellis.checked(steps)
+    matrix = row_trellis.in_steps(values.reshape(shape[0], -1), half_steps, classes)
+    positions = compensation.positions(np.asarray(matrix, np.float32), shape)
+    return ColumnRowTrellisTensor.of(positions, half_steps, classes, compensation.states, dtype)
 
 
 @dataclass(frozen=True, slots=True)

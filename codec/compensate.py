@@ -28,6 +28,8 @@ from dcz.codec.prune import Weights
 from dcz.codec.stepped import SteppedTensor, books_of, class_of_rows
 
 COLUMNS = 64
+# Rows at a time: they have nothing to do with each other, and take memory.
+ROWS = 1 << 12
 # What a level that did not occur counts as having occurred.
 UNSEEN = 0.5
 
@@ -84,9 +86,11 @@ def compensate(
     levels = _levels(tensor, shape[0])
     found = np.empty(rows.shape, tensor.indices.dtype)
     masks = None if pruned is None else pruned.reshape(rows.shape)
-    for own, factor in zip(group_slices(shape[0], len(factors)), factors, strict=True):
-        mask = None if masks is None else masks[own]
-        found[own] = _quantize(rows[own], _part(levels, own), factor, mask)
+    for group, factor in zip(group_slices(shape[0], len(factors)), factors, strict=True):
+        for start in range(group.start, group.stop, ROWS):
+            own = slice(start, min(start + ROWS, group.stop))
+            mask = None if masks is None else masks[own]
+            found[own] = _quantize(rows[own], _part(levels, own), factor, mask)
     return dataclasses.replace(tensor, indices=found.reshape(-1))
 
 

@@ -2,8 +2,9 @@
 
 A change E of a tensor moves the output, to first order, by sum over its rows r of
 s_r e_r M e_r^T on average: s_r says what errors in the row count for, and M, from the second
-moments of what the rows are multiplied with, how errors within it add up. Without M the squared
-errors of a row are summed up alone.
+moments of what the rows are multiplied with, how errors within it add up; for an embedding, whose
+rows are multiplied with nothing, from those of the output's gradients to them. Without M the
+squared errors of a row are summed up alone.
 
 The part that decides a step is made of exactly rounded operations: all machines find the same.
 """
@@ -26,7 +27,7 @@ Floats32 = npt.NDArray[np.float32]
 
 MOST_CLASSES = 8
 # What rows have of the tensor's mean, so that none is without bits.
-SHRINKAGE = 0.1
+SHRINKAGE = 0.01
 # Of the mean diagonal, as in GPTQ; more where that does not make the moments definite.
 DAMPING = (0.01, 0.1, 1.0)
 # Bits that a class of rows costs: its codebook, and its tables and segments by their number.

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels, multiples
-from dcz.codec.column_trellis import ColumnTrellisTensor
+from dcz.codec.column_trellis import ColumnRowTrellisTensor, ColumnTrellisTensor
 from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
 from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
@@ -34,7 +34,7 @@ from dcz.codec.frame import (
 )
 from dcz.codec.kernels import Chunk
 from dcz.codec.mixed_points import (
-    BY_ROWS,
+    BY_COLUMNS,
     CodebookPoints,
     Points,
     Positions,
@@ -49,8 +49,6 @@ from dcz.codec.trellis import CHUNK, TrellisTensor
 from dcz.codec.varint import Cursor, encode_varint
 
 CODER = 6
-# Added to the kind of a trellis that runs through the columns of a tensor.
-BY_COLUMNS = 16
 PIECE = 1 << 16
 
 
@@ -122,9 +120,10 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     """
     points, positions = locate(tensor, multiples.SPREAD)
     geometry, head = Geometry.of(shape), points.encode()
-    if isinstance(tensor, ColumnTrellisTensor):
+    if isinstance(tensor, ColumnTrellisTensor | ColumnRowTrellisTensor):
         positions, geometry = tensor.positions_by_columns, Geometry(tensor.rows, 1, 1)
         head = bytes([head[0] | BY_COLUMNS]) + head[1:]
+        points = _by_columns(points, tensor.rows, positions.size)
     coded = [
         kernels.encode_mixed(positions[c.start : c.start + c.numel], c, points.states)
         for c in geometry.chunks(positions.size)
@@ -136,6 +135,11 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     return Frame(
         CODER, b"".join([head, framing, *coded]), describe(layout, *points.statistics(counts))
     )
+
+
+def _by_columns(points: Points, row: int, numel: int) -> Points:
+    """The points where positions come column by column."""
+    return points.by_columns(row, numel) if isinstance(points, RowPoints) else points
 
 
 def locate(tensor: SharedTensor, spread: int) -> tuple[Points, Positions]:
@@ -167,13 +171,13 @@ class Decoder:
         self.payload = payload
         numel = members[0].numel
         kind = cursor.byte("reconstruction")
-        self.by_columns = BY_COLUMNS < kind < BY_COLUMNS | BY_ROWS
-        own = kind - BY_COLUMNS if self.by_columns else kind
-        self.points = read_points(own, cursor, members[0])
+        self.by_columns = bool(kind & BY_COLUMNS)
+        points = read_points(kind, cursor, members[0])
         head = cursor.position
         geometry = Geometry.decode(cursor)
         if self.by_columns and numel % geometry.row:
             raise CorruptError(f"geometry: columns of {geometry.row} in {numel} elements")
+        self.points = _by_columns(points, geometry.row, numel) if self.by_columns else points
         self.unit = numel if self.by_columns else CHUNK
         self.row = geometry.row
         # One byte of the payload for each chunk at least, before anything is allocated for it.

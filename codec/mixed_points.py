@@ -24,6 +24,8 @@ from dcz.codec.varint import Cursor, encode_varint
 MULTIPLES = 1
 # Added to the kind where each class of rows has a half step.
 BY_ROWS = 8
+# Added to the kind where positions come column by column.
+BY_COLUMNS = 16
 # Decoded positions lie within this of zero, whatever the bytes.
 REACH = 1 << 19
 CELLS = 2 * REACH + 1
@@ -132,8 +134,12 @@ class RowPoints:
         kind = bytes([BY_ROWS | _kind_of(self.states)])
         return kind + self.runs.encode() + self.steps.astype("<f4").tobytes()
 
+    def by_columns(self, row: int, numel: int) -> ColumnRowPoints:
+        """The same where positions come column by column, each of `row` elements."""
+        return ColumnRowPoints(self.steps, self.runs, self.states, self.dtype, row, numel)
+
     def class_of(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """The class of each element from `start` to before `stop`."""
+        """The class of each element from `start` to before `stop`, as positions come."""
         length = self.runs.length
         rows = slice(start // length, -(-stop // length))
         every = np.repeat(self.runs.classes[rows], length)
@@ -152,6 +158,29 @@ class RowPoints:
         return trellis.values_at(cell - REACH, steps, self.dtype), counts[used]
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnRowPoints(RowPoints):
+    """Half steps for classes of rows, of positions that come column by column.
+
+    Attributes
+    ----------
+    row : int
+        Elements of a column.
+    numel : int
+        Of the tensor; columns divide it.
+    """
+
+    row: int
+    numel: int
+
+    def class_of(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """The class of each element from `start` to before `stop`, as positions come."""
+        column, within = np.divmod(np.arange(start, stop), self.row)
+        element = within * (self.numel // self.row) + column
+        classes: npt.NDArray[np.uint8] = self.runs.classes[element // self.runs.length]
+        return classes
+
+
 Points = CodebookPoints | TrellisPoints | RowPoints
 
 
@@ -164,14 +193,13 @@ def read_points(kind: int, cursor: Cursor, member: Member) -> Points:
     if kind == 0:
         (book,) = read_codebooks(cursor, [member])
         return CodebookPoints(book, cursor.varint("index of zero", high=max(book.size, 1) - 1))
-    by_rows = kind > BY_ROWS
-    trellis_kind = kind - BY_ROWS if by_rows else kind
+    trellis_kind = kind % BY_ROWS
     states = 1 if trellis_kind == MULTIPLES else 1 << trellis_kind
-    if states not in (1, *STATES):
-        raise CorruptError(f"reconstruction: {kind} is none of 0 to 6 and 9 to 14")
+    if states not in (1, *STATES) or trellis_kind == 0 or kind >= 2 * BY_COLUMNS:
+        raise CorruptError(f"reconstruction: {kind} is none of 0 to 6, 9 to 14, 17 to 22, 25 to 30")
     if not is_floating(member.dtype):
         raise CorruptError(f"reconstruction: steps of {member.dtype} elements")
-    if not by_rows:
+    if not kind & BY_ROWS:
         return TrellisPoints(float(_read_steps(cursor, 1)[0]), states, member.dtype)
     runs = Runs.decode(cursor, member.numel)
     if runs.count == 1:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dcz.codec import column_trellis, grid, kernels, row_trellis, share, stepped, trellis
 from dcz.codec.codebook import MAX_LEVELS
+from dcz.codec.column_trellis import Compensation
 from dcz.codec.compensate import compensate
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray, SharedTensor
@@ -126,9 +127,7 @@ def _share_by_row_trellis(
 ) -> SharedTensor | None:
     """A trellis with steps by rows; None where one step is as good, or some are too fine."""
     assert plan.slope is not None
-    if plan.metric is None or not stepped.takes_rows(tensor.shape):
-        return None
-    rows = plan.metric.row_classes(values.size, MAX_CLASSES)
+    rows = _row_classes(tensor, values, plan)
     if rows is None:
         return None
     steps = _steps_for(rows, plan.slope, factor)
@@ -193,14 +192,36 @@ def compensated_along_trellis(
     factors, step = plan.metric.factors, _step_for(plan.slope, trellis.SAVING_FACTOR)
     if factors is None or not column_trellis.takes_columns(tensor.shape, len(factors)) or not step:
         return None
-    pruned = _pruned(values, plan)
+    compensation = Compensation(plan.states, factors, _pruned(values, plan))
+    rows = _row_classes(tensor, values, plan)
     try:
-        found = column_trellis.quantize(
-            values, tensor.shape, step, plan.states, factors, pruned, tensor.dtype
-        )
+        found = _share_by_columns(tensor, values, step, rows, plan.slope, compensation)
     except ValueError:
         return None
     return found if np.isfinite(found.codebook.astype(np.float64)).all() else None
+
+
+def _share_by_columns(
+    tensor: TensorSource,
+    values: Weights,
+    step: float,
+    rows: RowClasses | None,
+    slope: float,
+    compensation: Compensation,
+) -> SharedTensor:
+    if rows is None:
+        return column_trellis.quantize(values, tensor.shape, step, compensation, tensor.dtype)
+    steps = _steps_for(rows, slope, trellis.SAVING_FACTOR)
+    return column_trellis.quantize_by_rows(
+        values, tensor.shape, steps, rows.classes, compensation, tensor.dtype
+    )
+
+
+def _row_classes(tensor: TensorSource, values: Weights, plan: TensorPlan) -> RowClasses | None:
+    """Rows that a trellis gives half steps of their own; None where one step is as good."""
+    if plan.metric is None or not stepped.takes_rows(tensor.shape):
+        return None
+    return plan.metric.row_classes(values.size, MAX_CLASSES)
 
 
 def changes(values: Weights, decoded: AnyArray) -> Floats32:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from dcz.codec.frame import AnyArray, SharedTensor
 from dcz.codec.prune import Weights
 from dcz.codec.runs import Runs
 from dcz.codec.trellis import DEFAULT_STATES, SLOPE_FACTOR
+
+Floats32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,48 @@ class RowTrellisTensor(SharedTensor):
         What leads from an index of a class to the position, in half steps.
     """
 
-    steps: npt.NDArray[np.float32]
+    steps: Floats32
     runs: Runs
     states: int
     offsets: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(
+        cls,
+        positions: npt.NDArray[np.int32],
+        steps: Floats32,
+        classes: npt.NDArray[np.uint8],
+        states: int,
+        dtype: np.dtype[Any],
+    ) -> Self:
+        """From the positions of int32[rows, n] and the class of each row.
+
+        Raises ValueError if the steps have more than 65,536 multiples between the least and the
+        greatest in use.
+        """
+        least, greatest = _ranges(positions, classes, steps.size)
+        ends = np.cumsum(greatest - least + 1)
+        if ends[-1] > MAX_LEVELS:
+            raise ValueError(f"steps with {ends[-1]} multiples, over {MAX_LEVELS}")
+        offsets = (greatest + 1 - ends).astype(np.int32)
+        indices = (positions - offsets[classes][:, None]).astype(
+            np.uint8 if ends[-1] <= 256 else np.uint16
+        )
+        parts = [
+            trellis.values_at(np.arange(low, high + 1), step, dtype)
+            for low, high, step in zip(
+                least.tolist(), greatest.tolist(), steps.tolist(), strict=True
+            )
+        ]
+        return cls(
+            indices.reshape(-1),
+            np.concatenate(parts),
+            False,
+            steps=steps,
+            runs=Runs(positions.shape[1], classes),
+            states=states,
+            offsets=offsets,
+        )
 
     @property
     def positions(self) -> npt.NDArray[np.int32]:
@@ -85,37 +125,31 @@ def quantize(
         If a step is too small, there is no such trellis, or the steps have more than 65,536
         multiples between the least and the greatest in use.
     """
+    half_steps = checked(steps)
+    scaled = in_steps(values.reshape(shape[0], -1), half_steps, classes)
+    positions = trellis.positions_of(scaled.reshape(-1), shape, 1.0, states, slope_factor)
+    return RowTrellisTensor.of(
+        positions.reshape(scaled.shape),
+        half_steps,
+        classes,
+        states,
+        np.dtype(dtype or values.dtype),
+    )
+
+
+def checked(steps: Sequence[float]) -> Floats32:
+    """Half steps as a file holds them. Raises ValueError unless they are positive and finite."""
     half_steps = np.array(steps, np.float32)
     if not np.all((half_steps > 0) & (half_steps < np.inf)):
         raise ValueError(f"a trellis needs positive steps, not {list(steps)}")
-    rows = values.reshape(shape[0], -1)
+    return half_steps
+
+
+def in_steps(rows: AnyArray, half_steps: Floats32, classes: npt.NDArray[np.uint8]) -> AnyArray:
+    """Rows in half steps of their own."""
     with np.errstate(over="ignore"):
-        scaled: AnyArray = np.divide(rows, half_steps.astype(values.dtype)[classes][:, None])
-    positions = trellis.positions_of(scaled.reshape(-1), shape, 1.0, states, slope_factor)
-    matrix = positions.reshape(rows.shape)
-    least, greatest = _ranges(matrix, classes, half_steps.size)
-    ends = np.cumsum(greatest - least + 1)
-    if ends[-1] > MAX_LEVELS:
-        raise ValueError(f"steps with {ends[-1]} multiples, over {MAX_LEVELS}")
-    offsets = (greatest + 1 - ends).astype(np.int32)
-    indices = (matrix - offsets[classes][:, None]).astype(
-        np.uint8 if ends[-1] <= 256 else np.uint16
-    )
-    parts = [
-        trellis.values_at(np.arange(low, high + 1), step, np.dtype(dtype or values.dtype))
-        for low, high, step in zip(
-            least.tolist(), greatest.tolist(), half_steps.tolist(), strict=True
-        )
-    ]
-    return RowTrellisTensor(
-        indices.reshape(-1),
-        np.concatenate(parts),
-        False,
-        steps=half_steps,
-        runs=Runs(rows.shape[1], classes),
-        states=states,
-        offsets=offsets,
-    )
+        scaled: AnyArray = np.divide(rows, half_steps.astype(rows.dtype)[classes][:, None])
+    return scaled
 
 
 def _ranges(positions: AnyArray, classes: AnyArray, count: int) -> tuple[AnyArray, AnyArray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import xxhash
@@ -655,7 +656,7 @@ def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
     need(len(members) == 1 and members[0].numel > 0, "one tensor with elements")
     total = members[0].numel
     kind = cursor.u8()
-    by_columns = 17 <= kind <= 22
+    by_columns = 17 <= kind <= 22 or 25 <= kind <= 30
     points = points_of(kind - 16 * by_columns, cursor, members[0].dtype, total)
     geometry = geometry_of(cursor)
     need(not by_columns or total % geometry[0] == 0, "columns")
@@ -666,7 +667,12 @@ def decode_mixed(cursor: Reader, members: list[Tensor], size: int) -> bytes:
         mixture = Mixture(cursor.take(length), points.trellis)
         mixture.begin(geometry, first)
         found = mixture.elements(min(2**22, total - first))
-        out += [points.element(at, *e) for at, e in enumerate(found, first)]
+        places: Iterable[int] = range(first, first + len(found))
+        if by_columns:
+            places = [
+                at % geometry[0] * (total // geometry[0]) + at // geometry[0] for at in places
+            ]
+        out += [points.element(at, *e) for at, e in zip(places, found, strict=True)]
         mixture.end()
     if by_columns:
         row = geometry[0]

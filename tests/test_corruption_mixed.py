@@ -11,6 +11,7 @@ import support_payloads
 from support_moments import factors_of
 
 from dcz.codec import column_trellis, mixed, row_trellis, trellis
+from dcz.codec.column_trellis import Compensation
 from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.frame import Member, SharedTensor
 
@@ -36,7 +37,15 @@ def small_payloads() -> list[tuple[bytes, Member]]:
         values.reshape(-1), values.shape, (0.3, 0.7), np.array([0, 1, 1, 0], np.uint8), 64
     )
     columns = column_trellis.quantize(
-        rng.laplace(size=160), (32, 5), 0.4, 4, factors_of(rng, 5), None, FLOATS
+        rng.laplace(size=160), (32, 5), 0.4, Compensation(4, factors_of(rng, 5)), FLOATS
+    )
+    stepped = column_trellis.quantize_by_rows(
+        rng.laplace(size=256),
+        (32, 8),
+        (0.4, 1.0),
+        (np.arange(32) % 2).astype(np.uint8),
+        Compensation(8, factors_of(rng, 8)),
+        FLOATS,
     )
     few = SharedTensor(rng.integers(0, 3, 50).astype(np.uint8), np.arange(3.0), False)
     return [
@@ -44,16 +53,17 @@ def small_payloads() -> list[tuple[bytes, Member]]:
         (bytes(mixed.encode(few, (5, 10)).payload), few.member),
         (bytes(mixed.encode(rows, values.shape).payload), rows.member),
         (bytes(mixed.encode(columns, (32, 5)).payload), columns.member),
+        (bytes(mixed.encode(stepped, (32, 8)).payload), stepped.member),
     ]
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3])
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
 def test_every_flipped_bit_is_refused_or_harmless(number: int) -> None:
     payload, member = small_payloads()[number]
     support_payloads.check_flipped_bits(mixed.Decoder, payload, member)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3])
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
 def test_every_prefix_is_refused(number: int) -> None:
     payload, member = small_payloads()[number]
     support_payloads.check_prefixes(mixed.Decoder, payload, member)
@@ -129,7 +139,14 @@ def test_the_smallest_payload_of_classes_of_rows_decodes() -> None:
         (b"\x0f" + ONE_STEP, "reconstruction"),
         (b"\x10" + ONE_STEP, "reconstruction"),
         (b"\x17" + ONE_STEP, "reconstruction"),
-        (b"\x1a" + ONE_STEP, "reconstruction"),
+        (b"\x18" + ONE_STEP, "reconstruction"),
+        (b"\x1f" + ONE_STEP, "reconstruction"),
+        (b"\x20" + ONE_STEP, "reconstruction"),
+        (b"\x1a\x01" + ONE_STEP + LINE, "one class"),
+        (
+            b"\x1a" + TWO_CLASSES[1:] + b"\x01\x02" + 2 * ONE_STEP + b"\x05\x01\x01\x00",
+            "columns of 5",
+        ),
         (b"\x22" + ONE_STEP, "reconstruction"),
         (b"\x12" + ONE_STEP + b"\x05\x01\x01\x00", "columns of 5 in 24"),
         (b"\x0a\x00", "classes"),

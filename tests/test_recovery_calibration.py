@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,51 @@ def test_embedding_rows_that_were_not_seen_keep_a_share() -> None:
     batches[3][2, 1] = 30
     rows = dcz.calibration.collect(model, batches).tensors["0.weight"].rows
     assert rows[:20].mean() > 4 * rows[31:].mean() > 0
+
+
+def test_rows_that_were_not_seen_count_as_those_around_them() -> None:
+    model = nn.Sequential(nn.Embedding(8000, 4), nn.Flatten(), nn.Linear(8, 5))
+    draw = torch.Generator().manual_seed(0)
+    often, seldom = torch.arange(0, 4000, 2), torch.arange(4000, 8000, 20)
+    used = torch.cat([often, often, seldom])[torch.randperm(4200, generator=draw)]
+    rows = dcz.calibration.collect(model, list(used.reshape(-1, 20, 2))).tensors["0.weight"].rows
+    assert rows[1:3000:2].mean() > 3 * rows[5001::2].mean() > 0
+
+
+def test_an_embeddings_moments_are_those_of_the_gradients_to_its_rows() -> None:
+    model = nn.Sequential(nn.Embedding(50, 6), nn.Flatten(), nn.Linear(18, 1))
+    batch = torch.randint(0, 50, (30, 3), generator=torch.Generator().manual_seed(3))
+    found = dcz.calibration.collect(model, [batch])
+    name = found.tensors["0.weight"].moments
+    assert name is not None
+    # Of a linear network with one output the gradients are sums of weights with random signs.
+    total = np.zeros((6, 6))
+    signs = torch.randint(0, 2, (30, 1), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    parts = model[2].weight.detach().double().reshape(3, 6).numpy()
+    gradients = np.zeros((50, 6))
+    for sentence, sign in zip(batch.tolist(), signs[:, 0].tolist(), strict=True):
+        for token, part in zip(sentence, parts, strict=True):
+            gradients[token] += sign * part
+    gradients = gradients[gradients.any(axis=1)]
+    total = gradients.T @ gradients / len(gradients)
+    np.testing.assert_allclose(found.moments[name].second()[0], total, atol=2e-3 * total.max())
+
+
+def test_errors_in_an_embeddings_rows_make_up_for_each_other(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Embedding(500, 16), nn.Flatten(), nn.Linear(32, 3))
+    draw = torch.Generator().manual_seed(6)
+    inputs = [torch.randint(0, 500, (50, 2), generator=draw) for _ in range(40)]
+    known = dcz.calibration.collect(model, inputs)
+    errors = []
+    for calibration in (known, dataclasses.replace(known, moments={})):
+        recipe = dcz.Recipe(preset="balanced", target_size=5_000, calibration=calibration)
+        dcz.save_file({n: t.numpy() for n, t in model.state_dict().items()}, tmp_path / "m", recipe)
+        packed = copy.deepcopy(model)
+        packed.load_state_dict(dcz.load_state_dict(tmp_path / "m"))
+        with torch.no_grad():
+            errors.append(sum(float((packed(x) - model(x)).square().mean()) for x in inputs))
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ from support_payloads import check_by_both_decoders, decoded
 import dcz
 from dcz.codec import column_trellis, kernels, mixed, trellis
 from dcz.codec.calibration.record import Calibration, Sensed
-from dcz.codec.column_trellis import ColumnTrellisTensor
+from dcz.codec.column_trellis import ColumnTrellisTensor, Compensation
 from dcz.codec.kernels import RATE_CLASSES, RATE_LEVELS, reference_trellis
 from dcz.codec.kernels.reference_trellis import TRELLISES
 from dcz.codec.metric import Metric
@@ -105,8 +106,33 @@ def test_tensors_by_columns_come_back(
     rng = np.random.default_rng(seed)
     values = rng.laplace(size=shape).astype(np.float32).reshape(-1)
     factors = factors_of(rng, values.size // shape[0])
-    shared = column_trellis.quantize(values, shape, 0.25, states, factors, None, np.dtype(dtype))
+    compensation = Compensation(states, factors)
+    shared = column_trellis.quantize(values, shape, 0.25, compensation, np.dtype(dtype))
     check_by_both_decoders(shared, shape, dczformat)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    shape=st.sampled_from([(32, 8), (40, 3, 5), (33, 2, 3, 3)]),
+    dtype=st.sampled_from([np.float32, np.float16, np.float64, ml_dtypes.bfloat16]),
+    states=st.sampled_from([4, 32]),
+    seed=st.integers(0, 99),
+)
+def test_tensors_by_columns_with_steps_by_rows_come_back(
+    shape: tuple[int, ...], dtype: Any, states: int, seed: int, dczformat: ModuleType
+) -> None:
+    rng = np.random.default_rng(seed)
+    classes = rng.permutation(np.arange(shape[0]) % 3).astype(np.uint8)
+    values = rng.laplace(size=shape).astype(np.float32).reshape(-1)
+    compensation = Compensation(states, factors_of(rng, values.size // shape[0]))
+    shared = column_trellis.quantize_by_rows(
+        values, shape, (0.1, 0.25, 2.0), classes, compensation, np.dtype(dtype)
+    )
+    check_by_both_decoders(shared, shape, dczformat)
+    if dtype == np.float64:
+        steps = shared.steps.astype(np.float64)[classes][:, None]
+        in_steps = shared.codebook[shared.indices].reshape(shape[0], -1) / steps
+        assert np.array_equal(in_steps.T.reshape(-1), shared.positions_by_columns)
 
 
 def quantized(
@@ -116,9 +142,8 @@ def quantized(
     metric = Metric(np.ones(64), moments_of(rng, 20, groups))
     assert metric.factors is not None
     mask = np.abs(values) < 0.5 if pruned else None
-    shared = column_trellis.quantize(
-        values.reshape(-1), (64, 20), 0.25, 8, metric.factors, mask, values.dtype
-    )
+    compensation = Compensation(8, metric.factors, mask)
+    shared = column_trellis.quantize(values.reshape(-1), (64, 20), 0.25, compensation, values.dtype)
     return values, metric, shared
 
 
@@ -161,7 +186,25 @@ def test_steps_too_fine_are_refused() -> None:
     for step in (1e-3, 1e-9):
         with pytest.raises(ValueError, match=r"steps|multiples"):
             values = np.linspace(-60, 60, 64).astype(np.float32)
-            column_trellis.quantize(values, (32, 2), step, 4, factors, None, values.dtype)
+            column_trellis.quantize(values, (32, 2), step, Compensation(4, factors), values.dtype)
+
+
+def test_steps_by_rows_follow_what_rows_count_for() -> None:
+    rng = np.random.default_rng(7)
+    values = rng.normal(size=(64, 20)).astype(np.float32)
+    sensitivities = np.repeat([1.0, 1 / 64], 32)
+    metric = Metric(sensitivities, moments_of(rng, 20))
+    assert metric.factors is not None
+    compensation = Compensation(8, metric.factors)
+    classes = np.repeat([0, 1], 32).astype(np.uint8)
+    shared = column_trellis.quantize_by_rows(
+        values.reshape(-1), (64, 20), (0.125, 1.0), classes, compensation, values.dtype
+    )
+    plain = column_trellis.quantize(
+        values.reshape(-1), (64, 20), math.sqrt(0.125), compensation, values.dtype
+    )
+    errors = [metric.error(t.codebook[t.indices] - values.reshape(-1)) for t in (shared, plain)]
+    assert errors[0] < 0.5 * errors[1]
 
 
 # ---- files ----

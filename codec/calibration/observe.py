@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,16 @@ from torch import Tensor, nn
 
 from dcz.codec.calibration.layers import Layers
 from dcz.codec.calibration.record import Calibration, Sensed
+from dcz.codec.calibration.second_moments import SecondMoments
 from dcz.codec.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 Output = Callable[[Any], Tensor]
 Progress = Callable[[str, int], None]
+
+# What a row of an embedding has of the mean around it, at least.
+LEAST_SHARE = 0.1
+AROUND = 1000
 
 
 def observe(
@@ -41,8 +47,8 @@ def observe(
     buffers and what requires gradients, also after an exception.
 
     Takes the memory of one batch's forward and backward pass, one gradient of each parameter, and
-    the second moments: for a layer of n inputs (n of a group, for convolutions by groups) 4 n^2
-    bytes.
+    the second moments: for a layer of n inputs (n of a group, for convolutions by groups), and for
+    an embedding of n columns, 4 n^2 bytes.
 
     Parameters
     ----------
@@ -173,6 +179,7 @@ class _Sums:
             for name, module in model.named_modules(remove_duplicate=False)
             if isinstance(module, nn.Embedding | nn.EmbeddingBag)
         }
+        self.directions = {name: SecondMoments() for name in self.rows if name in self.embeddings}
         self.energy = 0.0
         self.samples = 0
         self.probes = 0
@@ -206,20 +213,31 @@ class _Sums:
             raise InputError("the gradients are not finite", tensor=name)
         self.rows[name] += rows.double() / flat.shape[1]
         self.batches[name] += rows > 0
+        if name in self.directions:
+            self.directions[name].add([flat[rows > 0][None]])
 
     def _smoothed(self, name: str) -> Floats:
         """Sums of an embedding's rows, with a share for those that only other inputs will use.
 
         The rows that a single batch used had as much part in the output as rows that no batch
-        used will have in the next one (Good 1953). That share is spread over all rows. Of other
-        tensors only the mean over all rows is told reliably: single channels respond to what
-        happens to be in the inputs.
+        used will have in the next one (Good 1953). That share is spread over the rows as those
+        around them have it: many vocabularies begin with what is used most. Of other tensors only
+        the mean over all rows is told reliably: single channels respond to what happens to be in
+        the inputs.
         """
         rows = self.rows[name].numpy()
         if name not in self.embeddings:
             return np.full(rows.shape, rows.mean())
-        share = rows[self.batches[name].numpy() == self.probes].sum() / (rows.sum() or 1.0)
-        return np.asarray((1 - share) * rows + share * rows.mean())
+        once = rows[self.batches[name].numpy() == self.probes].sum() / (rows.sum() or 1.0)
+        share = min(once + LEAST_SHARE, 1.0)
+        return np.asarray((1 - share) * rows + share * _mean_around(rows))
+
+    def _links(self, name: str, parameter: nn.Parameter) -> dict[str, str]:
+        """What belongs to a tensor; to an embedding, the moments of the gradients to its rows."""
+        found = self.layers.links(parameter)
+        if not found and name in self.directions and self.directions[name].passes:
+            return {"moments": name}
+        return found
 
     def calibration(self) -> Calibration:
         """What was found. Raises InputError if there was no input."""
@@ -227,13 +245,25 @@ class _Sums:
             raise InputError("there are no inputs to calibrate with")
         if not self.energy > 0:
             raise InputError("the output is zero for all inputs")
-        moments = self.layers.moments()
+        moments = self.layers.moments() | {
+            name: replace(sums.moments(), mean=None)
+            for name, sums in self.directions.items()
+            if sums.passes
+        }
         tensors = {}
         for name, parameter in self.model.named_parameters(remove_duplicate=False):
             first = next((n for n, p in self.parameters.items() if p is parameter), None)
             if first is not None:
                 rows = self._smoothed(first) / (self.samples * self.probes)
-                links = self.layers.links(parameter)
+                links = self._links(first, parameter)
                 array = parameter.detach().float().cpu().numpy()
                 tensors[name] = Sensed.of(array, rows.astype(np.float32), **links)
         return Calibration(tensors, moments, self.energy / self.samples, self.samples)
+
+
+def _mean_around(rows: Floats) -> Floats:
+    """The mean of each row and those up to `AROUND` before and after it."""
+    sums = np.concatenate([[0.0], np.cumsum(rows)])
+    at = np.arange(rows.size)
+    start, stop = np.maximum(at - AROUND, 0), np.minimum(at + AROUND + 1, rows.size)
+    return np.asarray((sums[stop] - sums[start]) / (stop - start))

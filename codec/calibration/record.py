@@ -20,6 +20,8 @@ AnyArray = npt.NDArray[Any]
 class Moments:
     """Second moments of a layer's inputs, one matrix for each group of its channels.
 
+    For an embedding, those of the output's gradients to its rows.
+
     Attributes
     ----------
     scale : float32[groups, n]
@@ -89,7 +91,7 @@ class Sensed:
     rows : float32[first dimension]
         Squared change of the output that a unit change of one weight of a row makes, on average.
     moments : str or None
-        The moments of what is multiplied with its rows.
+        The moments of what is multiplied with its rows, or of the gradients to them.
     bias, norm : str or None
         The bias that is added to what it makes; the batch norm that follows, if there is no bias.
     """
@@ -116,7 +118,7 @@ class Calibration:
     tensors : mapping from a tensor's name to Sensed
         Parameters of two or more dimensions.
     moments : mapping from a name to Moments
-        That of the first layer with these inputs.
+        That of the first layer with these inputs, or of an embedding.
     energy : float
         Mean over the samples of the output's sum of squares.
     samples : int

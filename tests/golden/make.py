@@ -24,6 +24,7 @@ import numpy as np
 import dcz
 from dcz.codec import classes, column_trellis, grid, mixed, mixed_group, row_trellis, trellis
 from dcz.codec.calibration.record import Moments
+from dcz.codec.column_trellis import Compensation
 from dcz.codec.frame import SharedTensor
 from dcz.codec.metric import Metric
 from dcz.formats.dtypes import DTYPES
@@ -306,10 +307,28 @@ def mixed_columns() -> bytes:
     moments = Moments.of((inputs.T @ inputs / 90)[None], None)
     factors = Metric(np.ones(40), moments).factors
     values = generator.normal(size=(40, 12)).astype(np.float32).reshape(-1)
-    shared = column_trellis.quantize(
-        values, (40, 12), 0.25, 32, factors or (), np.abs(values) < 0.3, np.dtype("float32")
-    )
+    compensation = Compensation(32, factors or (), np.abs(values) < 0.3)
+    shared = column_trellis.quantize(values, (40, 12), 0.25, compensation, np.dtype("float32"))
     return frame_of_mixed(shared, (40, 12))
+
+
+@frame
+def mixed_column_steps() -> bytes:
+    generator = random(27)
+    inputs = generator.normal(size=(90, 18)) @ generator.normal(size=(18, 18))
+    moments = Moments.of((inputs.T @ inputs / 90)[None], None)
+    factors = Metric(np.ones(37), moments).factors
+    values = generator.laplace(size=(37, 2, 9)) * np.geomspace(0.2, 4, 37)[:, None, None]
+    classes = generator.permutation(np.arange(37) % 3).astype(np.uint8)
+    shared = column_trellis.quantize_by_rows(
+        values.astype(np.float32).reshape(-1),
+        values.shape,
+        (0.05, 0.4, 3.0),
+        classes,
+        Compensation(16, factors or ()),
+        np.dtype("float16"),
+    )
+    return frame_of_mixed(shared, values.shape)
 
 
 def frame_of_few(values: list[float]) -> bytes:
