@@ -19,6 +19,9 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 
+slow_without_c = pytest.mark.skipif(dcz.BACKEND != "c", reason="mixed contexts take minutes")
+
+
 def mixed_inputs(count: int = 12, width: int = 24, seed: int = 0) -> list[Any]:
     """Inputs whose features are correlated and of different scale and mean."""
     draw = torch.Generator().manual_seed(seed)
@@ -313,7 +316,7 @@ def test_the_aim_is_the_predicted_error_of_the_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("preset", ["balanced", "max"])
+@pytest.mark.parametrize("preset", ["balanced", pytest.param("max", marks=slow_without_c)])
 @pytest.mark.parametrize("bound", [1e-7, 1e-9])
 def test_an_aim_too_fine_for_steps_by_rows_is_kept(
     tmp_path: Path, bound: float, preset: str, known: bool
