@@ -302,7 +302,3 @@ def _add_bench(subparsers: Any) -> None:
     parser.add_argument("source", metavar="FILE", help="a .dcz file or a checkpoint")
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="default: 5")
     _add_jobs(parser)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -172,12 +172,6 @@ class Draft:
     class_map: bytes
     streams: tuple[ClassStream, ...]
 
-    @property
-    def size(self) -> int:
-        """Bytes that `encode` will give, to within the padding of its segments."""
-        own = sum(stream.size_estimate for stream in self.streams)
-        return len(self.codebook) + len(self.class_map) + own
-
     def encode(self) -> Frame:
         """Write the frame."""
         tables = b"".join(stream.table.encode() for stream in self.streams)

@@ -268,6 +268,8 @@ class Census:
 
 
 def _occurrences(indices: AnyArray, book: AnyArray) -> Offsets:
+    if indices.size == 0:  # then the codebook may be empty too
+        return np.zeros(book.size, np.int64)
     try:
         return kernels.count_symbols(indices.astype(np.uint16, copy=False), book.size)
     except ValueError:

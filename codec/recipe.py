@@ -187,12 +187,11 @@ class Recipe(Settings):
         suited = QUANTIZERS[settings.quantizer or DEFAULT_QUANTIZER]
         return suited if self.coder is None or suited == "mixed" else self.coder
 
-    def settings_for(self, name: str) -> Settings:
-        """The settings of one tensor: the recipe's own, overridden by each rule that matches."""
-        return self._merged(self.rules_for(name))
-
     def settings_by_name(self, names: Iterable[str]) -> dict[str, Settings]:
-        """The settings of several tensors; where the same rules match, they are one object."""
+        """The settings of each tensor: the recipe's own, overridden by each rule that matches.
+
+        Where the same rules match, they are one object.
+        """
         found: dict[tuple[int, ...], Settings] = {}
         result = {}
         for name in names:

@@ -70,10 +70,6 @@ class Cursor:
         """The next four bytes as a little-endian integer."""
         return int.from_bytes(self.take(4, field), "little")
 
-    def uint64(self, field: str) -> int:
-        """The next eight bytes as a little-endian integer."""
-        return int.from_bytes(self.take(8, field), "little")
-
     def varint(self, field: str, *, low: int = 0, high: int = 2**64 - 1) -> int:
         """The next varint. Raises CorruptError unless it is minimal and low <= value <= high."""
         first = self.data[self.position] if self.position < len(self.data) else 0x80

@@ -105,10 +105,9 @@ def _pack_dest(options: argparse.Namespace) -> str:
 
 
 def _without_ending(path: str) -> Path:
-    stem = Path(path)
-    for ending in (".safetensors.index.json", ".index.json"):
-        if stem.name.endswith(ending):
-            return stem.with_name(stem.name.removesuffix(ending))
+    stem, sharded = Path(path), ".safetensors.index.json"
+    if stem.name.endswith(sharded):
+        return stem.with_name(stem.name.removesuffix(sharded))
     return stem.with_suffix("")
 
 

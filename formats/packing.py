@@ -97,19 +97,18 @@ def pack(
         attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
         packer = attempts.run()
         stream.flush()
-        with _told_of(dest, stream.name), Archive(stream.name, jobs=jobs) as archive:
+        with _told_of(dest), Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
             return attempts.complete(archive.report(packer.descriptions), packer)
 
 
 @contextmanager
-def _told_of(dest: Path, temporary: str) -> Iterator[None]:
+def _told_of(dest: Path) -> Iterator[None]:
     """Let errors name the file that is to be: nobody knows of the temporary one."""
     try:
         yield
     except DczError as error:
-        if error.file == temporary:
-            error.file = os.fspath(dest)
+        error.file = os.fspath(dest)
         raise
 
 

@@ -371,6 +371,32 @@ def test_default_name_keeps_to_the_sources(name: str, tmp_path: Path) -> None:
     assert name.startswith(made.stem)
 
 
+def test_default_name_of_a_sharded_checkpoint(tmp_path: Path) -> None:
+    save_file({"weight": np.eye(4, dtype=np.float32)}, tmp_path / "shard.safetensors")
+    index = {"weight_map": {"weight": "shard.safetensors"}}
+    path = tmp_path / "m.safetensors.index.json"
+    path.write_text(json.dumps(index))
+    assert run("pack", path) == 0
+    assert list(dcz.load_file(tmp_path / "m.dcz")) == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("options", "aim"),
+    [
+        (("--max-error", "0.01"), "a relative squared error of at most 0.01"),
+        (("--target-size", "9000"), "a file of at most 9,000 bytes"),
+        (("--target-ratio", "3"), "a ratio of at least 3"),
+    ],
+)
+def test_what_was_aimed_at_is_told(
+    options: tuple[str, ...], aim: str, source: Path, capsys: Capture
+) -> None:
+    assert run("pack", source, "--preset", "balanced", *options) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "All tensors were cut at one slope" in shown
+    assert f"for {aim}." in shown
+
+
 # Odd checkpoints
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_report_json_accounts_for_every_bit(packed: Path, capsys: Capture) -> No
         for stream in tensor["streams"]:
             assert stream["kl_bits"] >= 0
             assert stream["entropy_bits"] <= stream["coded_bits"]
+
+
+def test_report_leaves_out_streams_without_symbols(
+    tmp_path: Path, capsys: Capture, dczformat: ModuleType
+) -> None:
+    path = tmp_path / "empty.dcz"
+    path.write_bytes(dczformat.one(2, b"\0\1", [0], decoded=dczformat.digest(b"")))
+    assert run("report", path, "--json") == 0
+    assert [s["symbols"] for s in parse(capsys.readouterr().out)["tensors"][0]["streams"]] == [0]
+    assert run("report", path) == 0
+    shown = capsys.readouterr().out
+    assert "index" not in shown.partition("streams, in bits a symbol")[2]
+    assert "nan" not in shown
 
 
 def test_report_against_measures_the_source(source: Path, packed: Path, capsys: Capture) -> None:

@@ -255,3 +255,13 @@ def test_bad_standard_input_is_named_as_such(
     captured = capsysbinary.readouterr()
     assert captured.out == b""
     assert captured.err.startswith((b"dcz: standard input:", b"dcz: <stdin>:", b"dcz: -:"))
+
+
+def test_a_bad_second_file_is_not_taken_for_standard_input(
+    packed: Path, capsysbinary: BinaryCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = packed.with_name("bad.dcz")
+    bad.write_bytes(packed.read_bytes()[:-1])
+    feed(monkeypatch, packed.read_bytes())
+    assert run("verify", "-", "--against", bad) == 3
+    assert capsysbinary.readouterr().err.startswith(f"dcz: {bad}:".encode())

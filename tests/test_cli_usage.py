@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -32,6 +33,13 @@ def run(*arguments: object) -> int:
     except SystemExit as stop:
         assert isinstance(stop.code, int)
         return stop.code
+
+
+def test_output_may_go_to_any_text_stream(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert run("inspect", source) == 0
+    assert "layer.weight" in stream.getvalue()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -69,6 +69,15 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.moments["a"].second(), first.moments["a"].second())
 
 
+def test_moments_without_a_mean_are_read_as_such(tmp_path: Path) -> None:
+    path, known = tmp_path / "cal.safetensors", example()
+    without = dataclasses.replace(known.moments["a"], mean=None)
+    write_calibration(dataclasses.replace(known, moments={"a": without}), path)
+    found = read_calibration(path).moments["a"]
+    assert found.mean is None
+    np.testing.assert_array_equal(found.second(), without.second())
+
+
 def set_nan(arrays: Any, header: Any) -> None:
     arrays["correlation/a"][0, 3] = np.nan
 
@@ -115,6 +124,18 @@ def wrong_shape(arrays: Any, header: Any) -> None:
     header["tensors"]["a.weight"]["shape"] = [40, 31]
 
 
+def cut_rows(arrays: Any, header: Any) -> None:
+    arrays["rows/b.weight"] = arrays["rows/b.weight"][:-1].copy()
+
+
+def other_inputs(arrays: Any, header: Any) -> None:
+    header["tensors"]["b.weight"]["moments"] = "a"
+
+
+def cut_mean(arrays: Any, header: Any) -> None:
+    arrays["mean/a"] = arrays["mean/a"][:, :-1].copy()
+
+
 CHANGES = [
     set_nan,
     set_infinite_mean,
@@ -127,6 +148,9 @@ CHANGES = [
     no_tensors,
     nothing_sensed,
     wrong_shape,
+    cut_rows,
+    other_inputs,
+    cut_mean,
 ]
 
 
@@ -157,6 +181,37 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(dcz.InputError, match="not"):
         dcz.save_file(reshaped, tmp_path / "m.dcz", recipe)
     assert not (tmp_path / "m.dcz").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "cause"),
+    [
+        ("c.bias", np.zeros(40, np.float32), "no such"),
+        ("a.bias", np.zeros(41, np.float32), "no such"),
+        ("a.bias", np.zeros(40, np.float64), "no such"),
+        ("a.bias", np.full(40, np.nan, np.float32), "not finite"),
+    ],
+)
+def test_repaired_tensors_that_do_not_fit_are_refused(
+    tmp_path: Path, name: str, array: np.ndarray[Any, Any], cause: str
+) -> None:
+    known = dataclasses.replace(example(), repaired={name: array})
+    with pytest.raises(dcz.InputError, match=cause) as caught:
+        dcz.save_file(ARRAYS, tmp_path / "m.dcz", dcz.Recipe(calibration=known))
+    assert caught.value.tensor == name
+    assert not (tmp_path / "m.dcz").exists()
+
+
+def test_the_bias_of_weights_that_stay_exact_is_not_moved(tmp_path: Path) -> None:
+    kept = [dcz.Rule(pattern="a.weight", quantizer="lossless")]
+    moved = []
+    for rules in ([], kept):
+        recipe = dcz.Recipe(bits=2, calibration=example(), rules=rules)
+        dcz.save_file(ARRAYS, tmp_path / "m.dcz", recipe)
+        found = dcz.load_file(tmp_path / "m.dcz")
+        moved.append(not np.array_equal(found["a.bias"], ARRAYS["a.bias"]))
+    assert np.array_equal(found["a.weight"], ARRAYS["a.weight"])
+    assert moved == [True, False]
 
 
 def test_a_narrower_dtype_is_the_same_checkpoint(tmp_path: Path) -> None:
@@ -195,6 +250,24 @@ def test_collecting_from_nothing_is_refused() -> None:
         collect(layer, [torch.ones(1, 4)], output=lambda found: found.long())
     with pytest.raises(dcz.InputError, match="no inputs"):
         dcz.calibration.fidelity(layer, layer, [])
+    with pytest.raises(dcz.InputError, match="output is zero"):
+        collect(layer, [torch.ones(1, 4)], output=lambda found: 0 * found)
+    with pytest.raises(dcz.InputError, match="gradients are not finite"):
+        collect(layer, [torch.ones(1, 4)], output=lambda found: 1 + (0 * found).sqrt())
+
+
+@pytest.mark.parametrize(("more", "told"), [(1, "c0"), (5, "c0, c1, c2 and others")])
+def test_what_calibration_does_not_know_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: int, told: str
+) -> None:
+    source, known = tmp_path / "m.safetensors", tmp_path / "cal.safetensors"
+    extra = {f"c{i}": DRAW.standard_normal((30, 30)).astype(np.float32) for i in range(more)}
+    safetensors.save_file(ARRAYS | extra, source)
+    write_calibration(example(), known)
+    options = ["--preset", "balanced", "--calibration", str(known), "-o", str(tmp_path / "m.dcz")]
+    assert main(["pack", str(source), *options]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Calibration saw no effect of {told}: treated like the median tensor." in shown
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

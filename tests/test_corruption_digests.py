@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -44,3 +45,20 @@ def test_checksums_are_compared_all_the_same(tmp_path: Path) -> None:
     with dcz.open(path, check_digests=False) as archive, pytest.raises(dcz.ChecksumError):
         for name in archive:
             archive[name]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_digests_in_a_frame_of_several_are_left_out_too(
+    tmp_path: Path, dczformat: ModuleType, jobs: int
+) -> None:
+    path = tmp_path / "group.dcz"
+    file = dczformat.File([dczformat.Frame(0, b"1234")])
+    for name in (b"a", b"b"):
+        file.tensors.append(dczformat.Tensor(name, 0, 11, [2], 0, 0))
+    path.write_bytes(dczformat.build(file))
+    with dcz.open(path, jobs=jobs, check_digests=False) as archive:
+        assert {name: archive[name].tobytes() for name in archive} == {"a": b"12", "b": b"34"}
+        with pytest.raises(dcz.ChecksumError, match="digest"):
+            archive.verify("b")
+    with dcz.open(path, jobs=jobs) as archive, pytest.raises(dcz.ChecksumError, match="digest"):
+        archive["b"]

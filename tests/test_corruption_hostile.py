@@ -571,10 +571,40 @@ def test_indices_beyond_a_members_codebook(read: Read, dczformat: ModuleType) ->
     refused(read, dczformat.one(2, b"\0\1", [1]), "codebook")
 
 
+def test_a_report_refuses_indices_beyond_a_members_codebook(
+    tmp_path: Path, dczformat: ModuleType
+) -> None:
+    payload = b"\2\5\7\1\5" + dczformat.encode_table([1, 1]) + b"\1"
+    for last, cause in ((0b000, None), (0b100, "codebook of 1 levels")):
+        file = dczformat.File([dczformat.Frame(2, payload + bytes([0b010 | last]))])
+        for name, size in ((b"a", 2), (b"b", 1)):
+            file.tensors.append(dczformat.Tensor(name, 0, 11, [size], 0, 0))
+        path = tmp_path / "x.dcz"
+        path.write_bytes(dczformat.build(file))
+        with dcz.open(path) as archive:
+            if cause is None:
+                assert [tensor.levels for tensor in archive.report().tensors] == [2, 1]
+                continue
+            with pytest.raises(dcz.CorruptError, match=cause):
+                archive.report()
+
+
 def test_an_empty_codebook_serves_an_empty_tensor(read: Read, dczformat: ModuleType) -> None:
     nothing = dczformat.digest(b"")
     assert read(dczformat.one(2, b"\0\1", [0], decoded=nothing))["t"].size == 0
     assert read(dczformat.one(3, b"\0\1\1\1", [0], decoded=nothing))["t"].size == 0
+
+
+@pytest.mark.parametrize("coder", [2, 3])
+def test_an_empty_tensor_is_read_without_digests_too(
+    tmp_path: Path, dczformat: ModuleType, coder: int
+) -> None:
+    path = tmp_path / "empty.dcz"
+    path.write_bytes(dczformat.one(coder, b"\0\1" + b"\1\1" * (coder == 3), [0]))
+    with dcz.open(path, check_digests=False) as archive:
+        assert archive["t"].shape == (0,)
+        with pytest.raises(dcz.ChecksumError, match="digest"):
+            archive.verify("t")
 
 
 def sparse(

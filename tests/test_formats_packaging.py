@@ -81,3 +81,4 @@ def test_every_public_name_exists() -> None:
     assert dcz.__all__
     for name in dcz.__all__:
         assert hasattr(dcz, name), name
+    assert {*dcz.__all__, "calibration", "training"} == set(dir(dcz))

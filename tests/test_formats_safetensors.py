@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dcz
 from dcz.codec.errors import InputError, UnsupportedError
 from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
 from dcz.formats.dtypes import DTYPES
@@ -325,6 +326,19 @@ class TestSharded:
             assert checkpoint.read("c").tolist() == [1]
             assert checkpoint.metadata == {"format": "pt"}
             assert checkpoint.format == "safetensors-index"
+
+    def test_equal_tensors_of_several_shards_are_stored_once(self, tmp_path: Path) -> None:
+        values = np.arange(70_000, dtype=np.float32)
+        save(tmp_path / "m-1.safetensors", {"a": values, "c": values[::-1].copy()})
+        save(tmp_path / "m-2.safetensors", {"b": values})
+        shards = {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-1.safetensors"}
+        dcz.pack(self.index(tmp_path, shards), tmp_path / "m.dcz")
+        with dcz.open(tmp_path / "m.dcz") as archive:
+            assert archive.frames == 2
+            assert archive.size == (tmp_path / "m.dcz").stat().st_size
+            assert np.array_equal(archive["a"], values)
+            assert np.array_equal(archive["b"], values)
+            assert np.array_equal(archive["c"], values[::-1])
 
     @pytest.mark.parametrize(
         "shard", ["../m-1.safetensors", "/etc/passwd", "a/b", "a\\b", "..", ".", "", "x\0"]

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import dcz
+from dcz.formats import arena
 
 MEBIBYTE = 1 << 20
 NUMEL = 1 << 26
@@ -102,3 +104,12 @@ def test_more_than_there_is_memory_is_a_limit(
     """
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
     assert done.stdout == "refused\n", done.stderr
+
+
+@pytest.mark.parametrize("size", [1 << 56, 1 << 62])
+def test_memory_that_no_machine_has_is_a_limit(size: int) -> None:
+    """An array of its own, and one of a piece that is cut up."""
+    for empty in (arena.empty, arena.Arena().empty):
+        for shape in ((size,), (size >> 4, 16)):
+            with pytest.raises(dcz.LimitError, match=f"{size} bytes are more than there is memory"):
+                empty(shape, np.dtype(np.uint8))

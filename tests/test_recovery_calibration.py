@@ -20,6 +20,9 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 
+slow_without_c = pytest.mark.skipif(dcz.BACKEND != "c", reason="mixed contexts take minutes")
+
+
 def mixed_inputs(count: int = 12, width: int = 24, seed: int = 0) -> list[Any]:
     """Inputs whose features are correlated and of different scale and mean."""
     draw = torch.Generator().manual_seed(seed)
@@ -195,6 +198,22 @@ def test_inputs_by_position_by_name_and_outputs_to_pick() -> None:
     assert by_name.energy == by_place.energy
 
 
+def test_the_first_output_of_floating_point_counts() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(24, 4)
+
+        def forward(self, x: Any) -> Any:
+            out = self.layer(x)
+            return "name", None, (torch.tensor(3), [out, 9 * out])
+
+    model = Nested()
+    nested = dcz.calibration.collect(model, mixed_inputs(1))
+    plain = dcz.calibration.collect(model.layer, mixed_inputs(1))
+    assert nested.energy == plain.energy
+
+
 def test_random_inputs_are_like_the_example() -> None:
     example = {"x": torch.full((50, 40), 3.0) + torch.randn(50, 40), "n": torch.arange(5, 30)}
     (found, other) = dcz.calibration.random_inputs(example, 2)
@@ -202,6 +221,11 @@ def test_random_inputs_are_like_the_example() -> None:
     assert int(found["n"].min()) >= 5
     assert int(found["n"].max()) <= 29
     assert not torch.equal(found["x"], other["x"])
+    mask = torch.tensor([True, False])
+    (found,) = dcz.calibration.random_inputs((mask, [torch.zeros(0, 3), 5]), 1)
+    assert type(found) is tuple and type(found[1]) is list
+    assert torch.equal(found[0], mask)
+    assert (found[1][0].shape, found[1][1]) == ((0, 3), 5)
 
 
 def test_fidelity() -> None:
@@ -209,6 +233,8 @@ def test_fidelity() -> None:
     inputs = mixed_inputs()
     same = dcz.calibration.fidelity(first, second, inputs)
     assert (same.cosine, same.agreement, same.error) == (pytest.approx(1), 1, 0)
+    assert same.to_dict() == dataclasses.asdict(same)
+    assert "agreement 1.000" in str(same) and "96 samples" in str(same)
     with torch.no_grad():
         second[2].weight.mul_(-1)
         second[2].bias.mul_(-1)
@@ -335,6 +361,28 @@ def test_the_aim_is_the_predicted_error_of_the_output(tmp_path: Path) -> None:
     assert report.unseen == ()
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("preset", ["balanced", pytest.param("max", marks=slow_without_c)])
+@pytest.mark.parametrize("bound", [1e-7, 1e-9])
+def test_an_aim_too_fine_for_steps_by_rows_is_kept(
+    tmp_path: Path, bound: float, preset: str, known: bool
+) -> None:
+    """Half of the rows hardly count: steps for both kinds would be too far apart for one book."""
+    draw = np.random.default_rng(0)
+    weights = draw.standard_normal((400, 48)).astype(np.float32)
+    rows = np.repeat([1.0, 2.0**-16], 200).astype(np.float32)
+    moments = {"w": moments_of(draw.standard_normal((90, 48)))} if known else {}
+    links = {"moments": "w"} if known else {}
+    sensed = Sensed.of(weights, rows, **links)
+    calibration = Calibration({"w": sensed}, moments, 1e4, 90)
+    recipe = dcz.Recipe(preset=preset, max_error=bound, calibration=calibration)
+    report = dcz.save_file({"w": weights}, tmp_path / "m.dcz", recipe)
+    change = dcz.load_file(tmp_path / "m.dcz")["w"] - weights
+    error = metrics_of(calibration, {"w": weights.shape})["w"].error(change.reshape(-1))
+    assert error <= bound
+    assert report.output_error == pytest.approx(error, rel=1e-3, abs=1e-15)
+
+
 def test_biases_and_norms_take_up_the_shift_of_the_mean(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
@@ -429,3 +477,24 @@ def test_what_is_left_makes_up_for_what_was_pruned(tmp_path: Path) -> None:
         assert sum(t.nonzero for t in report.tensors if len(t.shape) > 1) <= 0.51 * 8448
         errors.append(packed_error(model, path, mixed_inputs(60, seed=5)))
     assert errors[0] < 0.8 * errors[1]
+
+
+def test_a_model_whose_inputs_do_not_join_is_packed_without_repair(tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(24, 40)
+
+        def forward(self, x: Any, scale: int) -> Any:
+            return self.layer(x) * scale
+
+    torch.manual_seed(0)
+    model, inputs = Scaled(), [(x, 2) for x in mixed_inputs()]
+    recipe = dcz.Recipe(preset="balanced", max_error=0.05)
+    report = dcz.pack_model(model, inputs, tmp_path / "a.dcz", recipe)
+    known = dcz.calibration.collect(model, inputs, tmp_path / "cal.safetensors")
+    for calibration in (known, tmp_path / "cal.safetensors"):
+        recipe = dataclasses.replace(recipe, calibration=calibration)
+        other = dcz.save_state_dict(model.state_dict(), tmp_path / "b.dcz", recipe)
+        assert (tmp_path / "b.dcz").read_bytes() == (tmp_path / "a.dcz").read_bytes()
+        assert other.output_error == report.output_error

@@ -14,7 +14,7 @@ from bitarray.util import canonical_decode, canonical_huffman
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec.kernels import reference_coding
+from dcz.codec.kernels import reference_coding, reference_encoding, reference_streams
 
 try:
     from dcz.codec.kernels import native_coding
@@ -326,6 +326,36 @@ def test_segments_decode_in_any_order_and_number(kernels: ModuleType) -> None:
     kernels.decode_dense(payload, offsets[chosen], np.diff(starts)[chosen], lengths, codebook, out)
     expected = [symbols[starts[segment] : starts[segment + 1]] for segment in chosen]
     assert (out == np.concatenate(expected)).all()
+
+
+def test_segments_are_the_same_however_they_are_cut_into_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The NumPy backend decodes many segments in groups; one that is too large is one alone."""
+    symbols = random_symbols(np.random.default_rng(4), 20, 9000, 1.0)
+    starts = np.array([0, 0, 3, 3, 20, 6000, 6000, 6010, 9000, 9000])
+    lengths = reference_coding.code_lengths(reference_coding.count_symbols(symbols, 20), 11)
+    whole = reference_coding.encode_segments(symbols, starts, lengths)
+    codebook = np.arange(20, dtype=np.uint8)
+    for limit in (1, 40, 5000):
+        for module in (reference_encoding, reference_streams):
+            monkeypatch.setattr(module, "_GROUP_SYMBOLS", limit)
+        groups = list(reference_streams.segment_groups(np.diff(starts), limit))
+        assert len(groups) > 1
+        assert [first for first, _ in groups] == [0, *(last for _, last in groups[:-1])]
+        assert all(starts[first] < starts[last] for first, last in groups)
+        payload, offsets = reference_coding.encode_segments(symbols, starts, lengths)
+        assert (payload, offsets.tolist()) == (whole[0], whole[1].tolist())
+        out = np.empty(symbols.size, np.uint8)
+        reference_coding.decode_dense(
+            payload, offsets[:-1], np.diff(starts), lengths, codebook, out
+        )
+        assert np.array_equal(out, symbols)
+        same = np.zeros(symbols.size, np.uint8)
+        reference_coding.decode_dense(
+            b"", 0 * offsets[:-1], np.diff(starts), np.array([0, 1], np.uint8), codebook, same
+        )
+        assert (same == 1).all()
 
 
 @backends

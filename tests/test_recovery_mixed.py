@@ -111,14 +111,29 @@ def test_both_backends_keep_what_they_learned_alike_over_many_rows() -> None:
         assert np.array_equal(coder.decode_mixed(data, chunk, 8), positions)
 
 
-def test_both_backends_cease_to_predict_signs_alike() -> None:
-    """After 16,384 signs that nothing foretells: these take one bit each."""
-    levels = np.random.default_rng(3).choice([-1, 1], 16_500).tolist()
+@pytest.mark.parametrize("signs", [[-1, 1], [1]])
+def test_both_backends_cease_to_predict_signs_alike(signs: list[int]) -> None:
+    """After 16,384 signs that nothing foretells: these take one bit each. Others are foretold."""
+    levels = np.random.default_rng(3).choice(signs, 16_500).tolist()
     positions = along_trellis(levels, 4)
     chunk = Chunk(0, len(levels), 100, 1, 1)
     data = CODERS[-1].encode_mixed(positions, chunk, 4)
+    assert len(data) < 16_500 / 8 * (1.1 if len(signs) > 1 else 0.1)
     for coder in CODERS:
         assert np.array_equal(coder.decode_mixed(data, chunk, 4), positions)
+
+
+@coding
+def test_a_code_of_endless_numbers_gives_the_largest_level(
+    coder: ModuleType, dczformat: ModuleType
+) -> None:
+    """No encoder writes such: nothing but zeros is read, each the likelier end of a decision."""
+    wanted = np.full(3, -(2**18), np.int32)
+    assert np.array_equal(coder.decode_mixed(b"", Chunk(0, 3, 3, 1, 1), 1), wanted)
+    payload = b"\1" + np.float32(1).tobytes() + b"\3\1\1" + b"\0"
+    values = wanted.astype(np.float32)
+    file = dczformat.one(6, payload, [3], 1, dczformat.digest(values.tobytes()))
+    assert dczformat.decode(file)["t"][2] == values.tobytes()
 
 
 @coding

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support_payloads import decoded
 
 import dcz
+from dcz.codec import coders
+from dcz.codec.frame import SharedTensor
 
 Array = np.ndarray[Any, Any]
 FLOATS = [np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)]
@@ -428,3 +431,40 @@ def test_heavy_tails_do_not_drive_up_the_bits(tmp_path: Path) -> None:
         bits = report.tensors[0].bits / weights.size
         sizes[start] = bits + 0.5 * np.log2(report.relative_error)
     assert sizes["best"] <= min(sizes["linear"], sizes["density"]) + 0.26
+
+
+def test_recipes_that_cannot_be_followed_name_the_cause(tmp_path: Path) -> None:
+    with pytest.raises(dcz.RecipeError, match="calibration: 5 is not the name of a file"):
+        dcz.Recipe(calibration=5)  # type: ignore[arg-type]
+    recipe = dcz.Recipe(rules=[dcz.Rule(pattern="n", bits=3, quantizer="kmeans")])
+    tensors = {"n": np.arange(6).reshape(2, 3)}
+    with pytest.raises(dcz.RecipeError, match="int64 tensors cannot be shared") as caught:
+        dcz.save_file(tensors, tmp_path / "x.dcz", recipe)
+    assert caught.value.tensor == "n"
+    assert not (tmp_path / "x.dcz").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bound", [1e-8, 1e-9, 1e-11])
+def test_grids_too_fine_for_their_own_codebook_keep_the_bound(
+    tmp_path: Path, bound: float, dtype: type
+) -> None:
+    values = normal(300, 200).astype(dtype)
+    recipe = dcz.Recipe(preset="balanced", max_error=bound)
+    report = dcz.save_file({"w": values}, tmp_path / "x.dcz", recipe)
+    found = dcz.load_file(tmp_path / "x.dcz")["w"]
+    wide = values.astype(np.float64)
+    error = np.sum((wide - found.astype(np.float64)) ** 2) / np.sum(wide**2)
+    assert error <= bound * (1 + 1e-6)
+    assert report.relative_error <= bound
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_tensors_of_nothing_and_of_many_levels_are_coded_by_one_table(size: int) -> None:
+    indices = np.arange(size, dtype=np.uint16)
+    shared = SharedTensor(indices, np.arange(size, dtype=np.float32), False)
+    for coder in ("auto", "huffman", "mixed"):
+        frame = coders.encode(shared, (size,), coder)
+        wanted = shared.codebook[shared.indices]
+        assert decoded(frame, shared.member).tobytes() == wanted.tobytes()
+    assert coders.encode(shared, (size,)).coder == 2

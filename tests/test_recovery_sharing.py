@@ -49,6 +49,7 @@ def test_a_fork_reads_on_from_an_archive_that_has_threads(packed: Path) -> None:
     with dcz.open(packed, jobs=2) as archive:
         assert is_right(archive)
         assert in_a_child(lambda: is_right(archive))
+        assert in_a_child(lambda: np.array_equal(archive["large"], LARGE))
         assert in_a_child(lambda: archive.close() is None)
         assert is_right(archive)
 

@@ -137,6 +137,13 @@ def test_no_moments_without_bounds(value: float) -> None:
     assert moments(values, np.array([0, 0, 1])) == Moments(1, 1)
 
 
+def test_no_moments_where_only_their_sum_is_out_of_range() -> None:
+    values = np.array([1.2e154, 1.3e154])
+    assert moments(values, np.array([1, 0])) is not None
+    assert moments(values, np.array([0, 1])) is not None
+    assert moments(values, np.array([1, 1])) is None
+
+
 def test_no_source_without_an_error_or_a_variance() -> None:
     known = Moments(2.0, 9.0)
     assert source_of(None, 4, 0.1) is None

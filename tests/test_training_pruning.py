@@ -158,6 +158,16 @@ def test_schedules_ramp_as_written() -> None:
         training.Steps([(0, 0.5), (5, 0.1)])
     with pytest.raises(ValueError, match="share"):
         training.OneShot(1.5)
+    for ramp in (
+        {"begin": 5, "end": 5},
+        {"begin": -1, "end": 5},
+        {"begin": 0, "end": 5, "every": 0},
+    ):
+        for schedule in (training.Linear, training.Cubic):
+            with pytest.raises(ValueError, match="ramp"):
+                schedule(0.5, **ramp)
+    with pytest.raises(ValueError, match="ramp"):
+        training.Cubic(0.5, begin=0, end=5, initial=0.6)
 
 
 def test_pruning_follows_the_schedule_step_by_step() -> None:
@@ -216,6 +226,7 @@ METHODS = [
 def test_masks_come_from_torch_and_go_back(method: str) -> None:
     model = network()
     prune_by_torch(model, method)
+    model[0].register_forward_pre_hook(lambda module, inputs: None)  # not one that prunes
     inputs = torch.randn(4, 2, 6, 6)
     outputs = model(inputs)
     theirs = {key: value.clone() for key, value in model.state_dict().items()}

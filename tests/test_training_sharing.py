@@ -173,6 +173,16 @@ def test_renewal_moves_weights_against_their_gradient() -> None:
     assert torch.equal(shared.indices, indices)  # past the last renewal
 
 
+def test_renewal_of_a_tensor_without_weights_does_nothing() -> None:
+    layer = nn.Linear(6, 2, bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+    sharing = training.share(layer, levels=4, renewal=training.Renewal(1, 3))
+    layer(torch.ones(1, 6)).sum().backward()
+    sharing.step()
+    assert not layer.weight.any()
+
+
 def test_renewal_prefers_levels_that_cost_fewer_bits() -> None:
     def entropy(slope: float) -> float:
         model = nn.Sequential(nn.Linear(100, 100))

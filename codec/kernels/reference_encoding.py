@@ -150,8 +150,6 @@ def _encode_group(
     pairs = zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
     streams = [_streams_of(symbols[first:last]) for first, last in pairs]
     flat = [stream for segment in streams for stream in segment]
-    if not flat:
-        return b"", np.zeros(len(streams), dtype=np.int64)
     packed, sizes = _pack_bits(flat, lengths, codes)
     ends = np.cumsum(sizes).tolist()
     pieces: list[bytes] = []

@@ -210,10 +210,8 @@ class _Encoder:
     def finish(self) -> bytes:
         """The fewest bytes that decode with zeros behind them."""
         last = self.low + self.range - 1
-        for bits in (32, 24, 16, 8):
-            if last >> bits << bits >= self.low:
-                self.low = last >> bits << bits
-                break
+        rounded = (last >> bits << bits for bits in (32, 24))  # the range is 2**24 at least
+        self.low = next(low for low in rounded if low >= self.low)
         self._carry()
         return bytes(self.out + self.low.to_bytes(4, "big")).rstrip(b"\0")
 

@@ -58,18 +58,25 @@ def decode_segments(
 
 
 def segment_groups(counts: Integers, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut segments into groups whose streams, all as long as the longest, stay under `limit`."""
+    """Cut some segments into groups whose streams, all as long as the longest, stay under `limit`.
+
+    A segment that is over it alone is a group of its own. Segments without symbols, which have no
+    streams, go with others: if there are any symbols, each group has some.
+    """
     first = streams = longest = 0
     for segment, count in enumerate(counts.tolist()):
-        many = count >= MANY_STREAMS_FROM
-        own = STREAMS if many else 1
-        rounds = -(-count // own)
-        if segment > first and (streams + own) * max(longest, rounds) > limit:
+        own = _streams_in(count)
+        rounds = -(-count // max(own, 1))
+        if own and streams and (streams + own) * max(longest, rounds) > limit:
             yield first, segment
             first, streams, longest = segment, 0, 0
         streams, longest = streams + own, max(longest, rounds)
-    if len(counts) > first:
-        yield first, len(counts)
+    yield first, len(counts)
+
+
+def _streams_in(count: int) -> int:
+    """How many streams a segment of so many symbols has: none, one or eight."""
+    return STREAMS if count >= MANY_STREAMS_FROM else min(count, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ def _decode_group(
     symbols = np.empty(sum(count for _, count in segments), dtype=np.uint16)
     stream = filled = 0
     for _, count in segments:
-        own = 0 if count == 0 else 1 if count < MANY_STREAMS_FROM else STREAMS
+        own = _streams_in(count)
         rounds = -(-count // max(own, 1))
         columns = _run(column[stream : stream + own])
         symbols[filled : filled + count] = entries[:rounds, columns].reshape(-1)[:count]
