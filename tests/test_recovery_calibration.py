@@ -160,6 +160,48 @@ def test_errors_in_an_embeddings_rows_make_up_for_each_other(tmp_path: Path) -> 
     assert errors[0] < 0.8 * errors[1]
 
 
+@pytest.mark.parametrize("first", ["embedding", "layer"])
+def test_an_embedding_that_is_tied_to_a_layer_is_one_whatever_its_first_name(first: str) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name in (first, *{"embedding", "layer"} - {first}):
+                made = nn.Embedding(50, 6) if name == "embedding" else nn.Linear(6, 50, bias=False)
+                setattr(self, name, made)
+            self.embedding.weight.data.normal_(generator=torch.Generator().manual_seed(1))
+            self.layer.weight = self.embedding.weight
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(self.embedding(x)[:, 0])[:, :20]
+
+    draw = torch.Generator().manual_seed(2)
+    inputs = [torch.randint(0, 20, (9, 1), generator=draw) for _ in range(20)]
+    found = dcz.calibration.collect(Tied(), inputs)
+    for name in ("embedding.weight", "layer.weight"):
+        assert found.tensors[name].moments == f"{first}.weight"
+        rows = found.tensors[name].rows
+        assert rows[:20].mean() > 2 * rows[20:].mean() > 0
+
+
+def test_embeddings_of_no_rows_or_columns_are_packed_beside_others(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"none": nn.Embedding(0, 16), "thin": nn.Embedding(9, 0)})
+    model["layer"] = nn.Linear(24, 16)
+    model.forward = model["layer"].forward
+    recipe = dcz.Recipe(calibration=dcz.calibration.collect(model, mixed_inputs()), max_error=1e-2)
+    state = {n: t.numpy() for n, t in model.state_dict().items()}
+    for preset in ("balanced", "max"):
+        dcz.save_file(state, tmp_path / "m", dataclasses.replace(recipe, preset=preset))
+        found = dcz.load_file(tmp_path / "m")
+        assert {n: t.shape for n, t in found.items()} == {n: t.shape for n, t in state.items()}
+
+
+def test_an_output_that_no_matrix_has_a_part_in_is_refused() -> None:
+    model = nn.Linear(24, 3)
+    model.weight.data.zero_()
+    with pytest.raises(dcz.InputError, match="depends on no tensor"):
+        dcz.calibration.collect(model, [torch.zeros(4, 24)])
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(nn.Linear(24, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3))
     model[0].weight.requires_grad_(False)
