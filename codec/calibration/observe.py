@@ -31,6 +31,8 @@ Progress = Callable[[str, int], None]
 # What a row of an embedding has of the mean around it, at least.
 LEAST_SHARE = 0.1
 AROUND = 1000
+# A batch's rows of an embedding are summed up in so many parts, which tell how far they differ.
+PARTS = 4
 
 
 def observe(
@@ -219,7 +221,9 @@ class _Sums:
         self.rows[name] += rows.double() / flat.shape[1]
         self.batches[name] += rows > 0
         if name in self.directions:
-            self.directions[name].add([flat[rows > 0][None]])
+            used = flat[rows > 0]
+            for part in range(PARTS):
+                self.directions[name].add([used[part::PARTS][None]])
 
     def _smoothed(self, name: str) -> Floats:
         """Sums of an embedding's rows, with a share for those that only other inputs will use.
