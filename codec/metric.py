@@ -106,7 +106,7 @@ class Metric:
     @property
     def importance(self) -> float:
         """What a squared error in the tensor counts for on average."""
-        return math.fsum(self.rows.tolist()) / self.rows.size
+        return math.fsum(self.rows.tolist()) / max(self.rows.size, 1)
 
     @cached_property
     def second(self) -> Floats32 | None:

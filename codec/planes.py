@@ -39,6 +39,8 @@ from dcz.codec.varint import Cursor
 
 CODER = 1
 CHUNK = 1 << 18
+# Bytes that a plane of a chunk takes beside its own, at most: its method and its size.
+PLANE_HEAD = 8
 
 PLAIN, ROTATED = range(2)
 
@@ -56,7 +58,7 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     """Code one or more flat arrays of one dtype without loss."""
     flat = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     rotated = flat.dtype in _UPPER_BITS
-    payload = _Payload(flat.nbytes)
+    payload = _Payload(_most_bytes(flat))
     payload.append(bytes([ROTATED if rotated else PLAIN]))
     statistics = _PlaneStatistics()
     zeros = not rotated
@@ -75,8 +77,14 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     return Frame(CODER, payload.written(), description)
 
 
+def _most_bytes(flat: AnyArray) -> int:
+    """What the payload takes at most: no plane takes more than its bytes and its head."""
+    chunks = -(-flat.size // CHUNK)
+    return 1 + flat.nbytes + PLANE_HEAD * flat.dtype.itemsize * chunks
+
+
 class _Payload:
-    """Grows in memory taken at once: touching new pages costs more than writing to them."""
+    """Filled in memory taken at once: touching new pages costs more than writing to them."""
 
     def __init__(self, room: int) -> None:
         self._room = np.empty(room, np.uint8)
@@ -85,8 +93,6 @@ class _Payload:
     def append(self, piece: Buffer) -> None:
         """Copy the bytes of a piece to the end."""
         end = self.size + len(piece)
-        if end > self._room.size:
-            self._room = np.concatenate([self._room[: self.size], np.empty(end, np.uint8)])
         self._room[self.size : end] = np.frombuffer(piece, np.uint8)
         self.size = end
 

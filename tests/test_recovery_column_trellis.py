@@ -12,18 +12,23 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
+import support_payloads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_moments import factors_of, moments_of
 from support_payloads import check_by_both_decoders, decoded
 
 import dcz
-from dcz.codec import column_trellis, kernels, mixed, trellis
+from dcz.codec import column_trellis, kernels, mixed, mixed_points, trellis
 from dcz.codec.calibration.record import Calibration, Sensed
 from dcz.codec.column_trellis import ColumnTrellisTensor, Compensation
+from dcz.codec.frame import Member
 from dcz.codec.kernels import RATE_CLASSES, RATE_LEVELS, reference_trellis
 from dcz.codec.kernels.reference_trellis import TRELLISES
 from dcz.codec.metric import Metric
+from dcz.codec.runs import Runs
+from dcz.codec.varint import encode_varint
+from dcz.formats.dtypes import by_numpy
 
 try:
     from dcz.codec.kernels import native_trellis
@@ -179,6 +184,71 @@ def test_paths_begin_anew_where_chunks_do(monkeypatch: pytest.MonkeyPatch, group
     out = decoded(frame, shared.member)
     assert np.array_equal(out, shared.codebook[shared.indices])
     assert metric.error(out - values.reshape(-1)) < 0.1 * metric.error(values.reshape(-1))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_paths_with_steps_by_rows_begin_anew_where_chunks_do(
+    monkeypatch: pytest.MonkeyPatch, groups: int
+) -> None:
+    """Chunks of 100 elements, read in pieces of 13 and counted in pieces of 17."""
+    for module in (column_trellis, mixed, trellis):
+        monkeypatch.setattr(module, "CHUNK", 100)
+    monkeypatch.setattr(mixed, "PIECE", 13)
+    monkeypatch.setattr(mixed_points, "COUNTED", 17)
+    rng = np.random.default_rng(4)
+    values = rng.laplace(size=(64, 20)).astype(np.float32)
+    classes = rng.permutation(np.arange(64) % 3).astype(np.uint8)
+    compensation = Compensation(8, factors_of(rng, 20, groups))
+    shared = column_trellis.quantize_by_rows(
+        values.reshape(-1), (64, 20), (0.1, 0.25, 2.0), classes, compensation, values.dtype
+    )
+    out = decoded(mixed.encode(shared, values.shape), shared.member)
+    assert np.array_equal(out, shared.codebook[shared.indices])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    kind=st.sampled_from([17, 20, 25, 26, 30]),
+    row=st.sampled_from([1, 7, 24, 168]),
+    run=st.sampled_from([8, 11, 40]),
+    seed=st.integers(0, 99),
+)
+def test_what_no_encoder_writes_decodes_as_the_format_says(
+    kind: int, row: int, run: int, seed: int, dczformat: ModuleType
+) -> None:
+    """Multiples by columns; runs that are no rows; kernels in columns."""
+    rng = np.random.default_rng(seed)
+    states = 1 if kind % 8 == 1 else 1 << kind % 8
+    positions = walk(rng, 168, states)
+    classes = rng.permutation(np.arange(-(-168 // run)) % 3).astype(np.uint8)
+    steps = np.array([0.1, 3e38, 7], np.float32)[: 3 if kind > 24 else 1]
+    runs = Runs(run, classes).encode() if kind > 24 else b""
+    geometry = mixed.Geometry(row, row, 1)
+    data = kernels.encode_mixed(positions, geometry.whole(168), states)
+    head = bytes([kind]) + runs + steps.astype("<f4").tobytes() + geometry.encode()
+    payload = head + encode_varint(len(data)) + bytes(data)
+    at = np.arange(168)
+    place = at % row * (168 // row) + at // row
+    own = steps[classes[place // run]] if kind > 24 else steps[0]
+    wanted = np.empty(168, np.float32)
+    wanted[place] = trellis.values_at(positions, own.astype(np.float64), wanted.dtype)
+    out = support_payloads.decode(mixed.Decoder, payload, Member(wanted.dtype, 168))
+    assert np.array_equal(out, wanted)
+    code = by_numpy(wanted.dtype).code
+    file = dczformat.one(6, payload, [168], code, dczformat.digest(wanted.tobytes()))
+    ((_, _, raw),) = dczformat.decode(file).values()
+    assert raw == wanted.tobytes()
+
+
+def walk(rng: np.random.Generator, count: int, states: int) -> npt.NDArray[np.int32]:
+    """Positions of levels at random, as FORMAT.md has them."""
+    odd, low = TRELLISES[states] if states > 1 else (0, 0)
+    state, positions = 0, []
+    for level in rng.integers(-3, 4, count).tolist():
+        apart = 2 * abs(level) - (state % 2 if level else 0)
+        positions.append(apart if level > 0 else -apart)
+        state = state >> 1 ^ (odd if level % 2 else 0) ^ (low if state % 2 else 0)
+    return np.array(positions, np.int32)
 
 
 def test_steps_too_fine_are_refused() -> None:

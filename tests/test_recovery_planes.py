@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -248,3 +249,27 @@ def test_a_codebook_is_sought_only_where_it_may_pay(dtype: type) -> None:
     assert not coders.is_too_varied(generator.choice(levels, 200_000))
     assert not coders.is_too_varied(weights[:1000])
     assert not coders.is_too_varied(weights.astype(np.float32))
+
+
+def test_noise_takes_the_memory_of_its_payload_and_little_more() -> None:
+    """Nothing is saved, and the planes' heads come on top."""
+    array = noise(1 << 22)
+    tracemalloc.start()
+    try:
+        frame = planes.encode([array])
+        assert tracemalloc.get_traced_memory()[1] < 1.25 * array.nbytes
+    finally:
+        tracemalloc.stop()
+    assert len(frame.payload) > array.nbytes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(8))
+def test_no_payload_is_larger_than_its_memory(
+    dtype: type, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks so short that heads are much of the payload."""
+    monkeypatch.setattr(planes, "CHUNK", 1 + 3 * seed)
+    size = np.dtype(dtype).itemsize
+    for spread in (1, 3, 255):
+        round_trip((noise(40 * size, seed) % spread).view(dtype))

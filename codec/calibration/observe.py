@@ -31,6 +31,8 @@ Progress = Callable[[str, int], None]
 # What a row of an embedding has of the mean around it, at least.
 LEAST_SHARE = 0.1
 AROUND = 1000
+# A batch's rows of an embedding are summed up in so many parts, which tell how far they differ.
+PARTS = 4
 
 
 def observe(
@@ -172,14 +174,19 @@ class _Sums:
             name: torch.zeros(parameter.shape[0], dtype=torch.float64)
             for name, parameter in self.parameters.items()
         }
-        # Batches in which a row had a part in the output, and what it did in the first of them.
+        # Probes, as many for each batch, in which a row had a part in the output.
         self.batches = {name: torch.zeros_like(rows) for name, rows in self.rows.items()}
-        self.embeddings = {
-            f"{name}.weight" if name else "weight"
-            for name, module in model.named_modules(remove_duplicate=False)
+        # By identity: one that is tied to a layer may have the layer's name.
+        looked_up = {
+            id(module.weight)
+            for module in model.modules()
             if isinstance(module, nn.Embedding | nn.EmbeddingBag)
         }
-        self.directions = {name: SecondMoments() for name in self.rows if name in self.embeddings}
+        self.directions = {
+            name: SecondMoments()
+            for name, parameter in self.parameters.items()
+            if id(parameter) in looked_up
+        }
         self.energy = 0.0
         self.samples = 0
         self.probes = 0
@@ -214,7 +221,9 @@ class _Sums:
         self.rows[name] += rows.double() / flat.shape[1]
         self.batches[name] += rows > 0
         if name in self.directions:
-            self.directions[name].add([flat[rows > 0][None]])
+            used = flat[rows > 0]
+            for part in range(PARTS):
+                self.directions[name].add([used[part::PARTS][None]])
 
     def _smoothed(self, name: str) -> Floats:
         """Sums of an embedding's rows, with a share for those that only other inputs will use.
@@ -226,7 +235,7 @@ class _Sums:
         the inputs.
         """
         rows = self.rows[name].numpy()
-        if name not in self.embeddings:
+        if name not in self.directions:
             return np.full(rows.shape, rows.mean())
         once = rows[self.batches[name].numpy() == self.probes].sum() / (rows.sum() or 1.0)
         share = min(once + LEAST_SHARE, 1.0)
@@ -245,6 +254,8 @@ class _Sums:
             raise InputError("there are no inputs to calibrate with")
         if not self.energy > 0:
             raise InputError("the output is zero for all inputs")
+        if not any(rows.any() for rows in self.rows.values()):
+            raise InputError("the output depends on no tensor")
         moments = self.layers.moments() | {
             name: replace(sums.moments(), mean=None)
             for name, sums in self.directions.items()
