@@ -56,7 +56,12 @@ LENET5 = Settings(
     freezing=Segment(14, 4e-3, 2.0, 0.2),
     mean_level=2.6,
 )
-LENET5_SMALLER = replace(LENET5, freezing=Segment(16, 4e-3, 2.0, 0.2), mean_level=1.4)
+LENET5_SMALLER = replace(
+    LENET5,
+    segments=(*LENET5.segments, Segment(12, 3e-3, 2.0, 0.2, 1120)),
+    freezing=Segment(20, 4e-3, 2.0, 0.2),
+    mean_level=1.6,
+)
 LENET300100 = Settings(
     widths=(100, 40),
     batch=128,
