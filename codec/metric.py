@@ -27,7 +27,7 @@ Floats32 = npt.NDArray[np.float32]
 
 MOST_CLASSES = 8
 # What rows have of the tensor's mean, so that none is without bits.
-SHRINKAGE = 0.01
+SHRINKAGE = 0.1
 # Of the mean diagonal, as in GPTQ; more where that does not make the moments definite.
 DAMPING = (0.01, 0.1, 1.0)
 # Bits that a class of rows costs: its codebook, and its tables and segments by their number.
