@@ -199,5 +199,5 @@ def _described(name: str, array: object) -> TensorInfo:
 
 
 def _identity(array: Array) -> object:
-    address, _ = array.__array_interface__["data"]
-    return address, array.dtype, array.shape, array.strides
+    # NumPy's own `__array_interface__` crashes where memory ends.
+    return array.ctypes.data, array.dtype, array.shape, array.strides

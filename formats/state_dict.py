@@ -202,7 +202,7 @@ def _described(name: str, tensor: torch.Tensor) -> TensorInfo:
 
 
 def _is_view(array: Array, tensor: torch.Tensor) -> bool:
-    return bool(array.__array_interface__["data"][0] == tensor.data_ptr())
+    return bool(array.ctypes.data == tensor.data_ptr())
 
 
 def _identity(tensor: torch.Tensor) -> object:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import dcz
 
 HERE = Path(__file__).parent
 ENOUGH_SECONDS = 30
+FIRST_MALLOCS = 200
 RECIPE = dcz.Recipe(bits=4, sparsity=0.5)
 CALLS = {
     "write": [errno.ENOSPC, errno.EIO],
@@ -103,7 +105,7 @@ def killed(folder: Path, times: int) -> Tally:
 
 
 def failing_calls(folder: Path, mallocs: int) -> Tally:
-    """The N-th call fails, for every N; `mallocs` of those of malloc, spread over all."""
+    """The N-th call fails, for every N; of those of malloc the first ones and `mallocs` others."""
     library = folder / "fail_nth.so"
     subprocess.run(
         ["gcc", "-shared", "-fPIC", "-O1", "-o", library, HERE / "fail_nth.c", "-ldl"], check=True
@@ -132,10 +134,14 @@ def _main(folder: Path, library: str, mallocs: int) -> None:
     for function, errors in CALLS.items():
         for error in errors:
             for lasting in (0, 1):
-                _each(shim, target, function, error, lasting, step=1)
+                every = range(1, _calls(shim, target, function) + 1)
+                _each(shim, target, function, error, lasting, every)
     calls = _calls(shim, target, "malloc")
-    _each(shim, target, "malloc", errno.ENOMEM, 0, step=max(calls // mallocs, 1))
-    _each(shim, target, "malloc", errno.ENOMEM, 1, step=max(calls // mallocs * 4, 1))
+    # The first ones describe the tensors, where a library that is asked for it may crash.
+    _each(shim, target, "malloc", errno.ENOMEM, 0, range(1, FIRST_MALLOCS))
+    _each(shim, target, "malloc", errno.ENOMEM, 0, range(1, calls + 1, max(calls // mallocs, 1)))
+    few = max(calls // mallocs * 4, 1)
+    _each(shim, target, "malloc", errno.ENOMEM, 1, range(1, calls + 1, few))
 
 
 def _calls(shim: Any, target: Target, function: str) -> int:
@@ -147,8 +153,10 @@ def _calls(shim: Any, target: Target, function: str) -> int:
     return calls
 
 
-def _each(shim: Any, target: Target, function: str, error: int, lasting: int, step: int) -> None:
-    for nth in range(1, _calls(shim, target, function) + 1, step):
+def _each(
+    shim: Any, target: Target, function: str, error: int, lasting: int, numbers: Iterable[int]
+) -> None:
+    for nth in numbers:
         what = f"{function} {nth} {errno.errorcode[error]}{' and after' if lasting else ''}"
         status = _packed_in_a_child(shim, target, (function.encode(), nth, error, lasting))
         tally = Tally()
