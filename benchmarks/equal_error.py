@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MOST_POINTS = 30
 FARTHEST = 1e3
@@ -33,6 +34,11 @@ class Bracket:
     finer: Point
     coarser: Point
     step: int
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Any]) -> Bracket:
+        """From its fields by name."""
+        return cls(Point(**figures["finer"]), Point(**figures["coarser"]), figures["step"])
 
     def bytes_at(self, error: float) -> float:
         """Return the bytes at an error: log bytes are straight in log error between the points."""

@@ -35,7 +35,9 @@ from dcz.codec.recipe import PRESETS
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure the size of dcz at equal error.")
-    parser.add_argument("--quick", action="store_true", help="sizes alone")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--quick", action="store_true", help="sizes alone")
+    alone.add_argument("--speeds", action="store_true", help="speeds alone, beside kept sizes")
     known = list(checkpoints.SOURCES | checkpoints.OTHERS)
     parser.add_argument("--only", nargs="*", choices=known, default=known, metavar="CHECKPOINT")
     parser.add_argument("--presets", nargs="+", choices=tuple(PRESETS), default=list(PRESETS))
@@ -56,34 +58,72 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure, write both files after each row; return 1 when a target was missed."""
     options = parse()
-    begin = load_average()
-    sizes: list[Sizes] = []
-    speeds: list[Experiment] = []
-
-    def write() -> None:
-        load = f"load average {begin} at the start, {load_average()} now"
-        write_results(options.output, sizes, speeds, [*_about(options.runs), load])
-
+    results = Results(options.output, options.runs)
+    if options.speeds:
+        results.take_sizes()
+    timed = set()
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
-        timed = set()
         for goal in sizes_rows.goals(options.only, options.also):
             arrays = sizes_rows.weights(goal.checkpoint)
-            sizes.append(sizes_rows.measure(goal, arrays, options.presets, scratch))
-            print_sizes(sizes[-1])
-            write()
+            if not options.speeds:
+                results.add_sizes(sizes_rows.measure(goal, arrays, options.presets, scratch))
             if not options.quick and goal.checkpoint not in timed:
                 timed.add(goal.checkpoint)
                 chosen = options.presets, scratch, options.runs
-                speeds.append(sizes_speed.decode(goal, arrays, *chosen))
-                announce(speeds[-1])
-                write()
+                results.add_speeds(sizes_speed.decode(goal, arrays, *chosen))
         if not options.quick:
             for experiment in sizes_speed.lossless(scratch, options.only, options.runs):
-                speeds.append(experiment)
-                announce(experiment)
-                write()
-    return 1 if missed(sizes, speeds) else 0
+                results.add_speeds(experiment)
+    return 1 if results.missed() else 0
+
+
+class Results:
+    """What was measured so far, in the two files of a folder."""
+
+    def __init__(self, folder: Path, runs: int) -> None:
+        self._folder = folder
+        self._sizes: list[Sizes] = []
+        self._speeds: list[Experiment] = []
+        self._machine = f"dcz {dcz.__version__} ({dcz.BACKEND} backend); {timing.machine()}"
+        self._begin = load_average()
+        self._sizes_from = f"sizes: {datetime.date.today()}"
+        self._speeds_from = f"speeds: {datetime.date.today()}, medians of {runs} runs"
+
+    def take_sizes(self) -> None:
+        """Go on from the sizes that the folder has."""
+        kept = json.loads((self._folder / "sizes.json").read_text())
+        self._sizes = [Sizes.of(figures) for figures in kept["sizes"]]
+        self._sizes_from = next(line for line in kept["about"] if line.startswith("sizes: "))
+
+    def add_sizes(self, sizes: Sizes) -> None:
+        """Print and keep a row of the table."""
+        self._sizes.append(sizes)
+        print_sizes(sizes)
+        self._write()
+
+    def add_speeds(self, speeds: Experiment) -> None:
+        """Print and keep the speeds on one checkpoint."""
+        self._speeds.append(speeds)
+        announce(speeds)
+        self._write()
+
+    def missed(self) -> bool:
+        """Tell whether any target was missed."""
+        verdicts = [each.reached(preset) for each in self._sizes for preset in each.presets]
+        verdicts += [row.reached for each in self._speeds for row in each.rows]
+        return False in verdicts
+
+    def _write(self) -> None:
+        load = f"load average {self._begin} at the start, {load_average()} now"
+        about = [self._machine, self._sizes_from, f"{self._speeds_from}; {load}"]
+        result = {
+            "about": about,
+            "sizes": [each.figures() for each in self._sizes],
+            "experiments": [each.figures() for each in self._speeds],
+        }
+        (self._folder / "sizes.json").write_text(json.dumps(result, indent=1) + "\n")
+        (self._folder / "sizes.md").write_text(page(self._sizes, self._speeds, about))
 
 
 def print_sizes(sizes: Sizes) -> None:
@@ -97,33 +137,6 @@ def print_sizes(sizes: Sizes) -> None:
         figures = f"{sizes.bytes(preset):,.0f} bytes, {sizes.excess(preset):+.2f}%"
         print(f"{sizes.goal.title}: {preset} {figures}{goal}{verdict}")
     sys.stdout.flush()
-
-
-def missed(sizes: Sequence[Sizes], speeds: Sequence[Experiment]) -> bool:
-    """Tell whether any target was missed."""
-    verdicts = [each.reached(preset) for each in sizes for preset in each.presets]
-    verdicts += [row.reached for each in speeds for row in each.rows]
-    return False in verdicts
-
-
-def _about(runs: int) -> list[str]:
-    return [
-        f"dcz {dcz.__version__} ({dcz.BACKEND} backend); {timing.machine()}",
-        f"{datetime.date.today()}; times are medians of {runs} runs",
-    ]
-
-
-def write_results(
-    folder: Path, sizes: Sequence[Sizes], speeds: Sequence[Experiment], about: Sequence[str]
-) -> None:
-    """Write `sizes.json` and `sizes.md`."""
-    result = {
-        "about": list(about),
-        "sizes": [each.figures() for each in sizes],
-        "experiments": [each.figures() for each in speeds],
-    }
-    (folder / "sizes.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "sizes.md").write_text(page(sizes, speeds, about))
 
 
 if __name__ == "__main__":

@@ -95,6 +95,20 @@ class Sizes:
     nncodec: Bracket | None
     presets: Mapping[str, Bracket]
 
+    @classmethod
+    def of(cls, figures: Mapping[str, Any]) -> Sizes:
+        """From what `figures` gave."""
+        presets = figures["presets"]
+        limits = {n: p["at_most"] for n, p in presets.items() if p["at_most"] is not None}
+        goal = Goal(figures["checkpoint"], figures["error"], limits)
+        points = figures["nncodec_points"]
+        return cls(
+            goal,
+            figures["weights"],
+            None if points is None else Bracket.of(points),
+            {name: Bracket.of(preset["points"]) for name, preset in presets.items()},
+        )
+
     def bytes(self, preset: str) -> float:
         """Return a preset's bytes at the goal's error."""
         return self.presets[preset].bytes_at(self.goal.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ import dcz
 
 MEMCPY, NNCODEC = "memcpy", "NNCodec decode"
 LEAST_SPEED = {"max": 25.0}
+# Seconds of processor time a million weights.
+MOST_SECONDS = {"max": 5.0}
 LEAST_OF_MEMCPY = {"balanced": 0.4}
 LEAST_OF_NNCODEC = {"balanced": 50.0}
 LOSSLESS_GOALS = {"minilm-l6, fp32": 1.220, "minilm-l6, bf16": 1.505, "craft, fp32": 1.20}
@@ -30,13 +33,16 @@ LOSSLESS_GOALS = {"minilm-l6, fp32": 1.220, "minilm-l6, bf16": 1.505, "craft, fp
 def decode(
     goal: Goal, arrays: Arrays, presets: Sequence[str], scratch: Path, runs: int
 ) -> Experiment:
-    """Decode each preset's file at the goal's error into memory in use, on one core and on all."""
+    """Pack at the goal's error, and decode into memory in use, on one core and on all."""
     room = {name: np.empty_like(array) for name, array in arrays.items()}
     contestants: dict[str, Callable[[], object]] = {MEMCPY: partial(_copy, arrays, room)}
     archives = []
+    packing = {}
     for preset in presets:
         path = scratch / f"{preset}.dcz"
+        started = time.process_time()
         sizes_rows.pack(arrays, preset, goal.error, path)
+        packing[preset] = time.process_time() - started
         archives.append(dcz.open(path, jobs=1))
         contestants[f"{preset} decode"] = partial(_read, archives[-1], room)
     timing.run_on_one_core()
@@ -54,6 +60,9 @@ def decode(
     else:
         experiment.remarks.append("NNCodec is not installed (`benchmarks/nncodec_bridge.py setup`)")
     for preset in presets:
+        seconds_a_million = 1e6 * packing[preset] / experiment.weights
+        limit, unit = MOST_SECONDS.get(preset), "s of processor time a million weights"
+        experiment.limit(f"{preset} encode, with its aim", seconds_a_million, limit, unit)
         _compare(experiment, preset, sum(array.nbytes for array in arrays.values()))
     return experiment
 
