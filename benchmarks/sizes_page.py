@@ -18,7 +18,8 @@ ABOUT = (
 ABOUT_SPEED = (
     "Ratios are of medians of the same run, on one core unless a row says otherwise; decoding is"
     " into memory in use, with digests checked. NNCodec runs once, in a process of its own that"
-    " measures itself. Lossless rows pack and load whole checkpoints from and into memory."
+    " measures itself. Lossless rows pack whole checkpoints from memory into files and load those;"
+    " zstd has the checksum that its command has. Files are kept in memory."
 )
 
 

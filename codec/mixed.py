@@ -37,11 +37,10 @@ from dcz.codec.mixed_points import (
     BY_COLUMNS,
     CodebookPoints,
     Points,
+    PositionCounts,
     Positions,
     RowPoints,
     TrellisPoints,
-    count,
-    new_counts,
     read_points,
 )
 from dcz.codec.row_trellis import RowTrellisTensor
@@ -130,8 +129,8 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     ]
     framing = geometry.encode() + b"".join(encode_varint(len(data)) for data in coded)
     layout = Layout(len(head), len(framing), sum(len(data) for data in coded))
-    counts = new_counts(points)
-    count(points, positions, 0, counts)
+    counts = PositionCounts()
+    counts.add(points, positions, 0)
     return Frame(
         CODER, b"".join([head, framing, *coded]), describe(layout, *points.statistics(counts))
     )
@@ -210,12 +209,9 @@ class Decoder:
 
     def describe(self) -> Description:
         """Sizes and entropies of the index stream."""
-        counts = new_counts(self.points)
+        counts = PositionCounts()
         for chunk, positions in self._positions(range(len(self.chunks))):
-            count(self.points, positions, chunk.start, counts)
-            for at in range(0, positions.size, PIECE):
-                # Refuses those past a codebook's end.
-                self.points.values(positions[at : at + PIECE], chunk.start + at)
+            counts.add(self.points, positions, chunk.start)
         return describe(self.layout, *self.points.statistics(counts))
 
 

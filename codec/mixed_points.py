@@ -6,14 +6,14 @@ A half step may be one for the whole tensor, or one for each class of rows.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import trellis
-from dcz.codec.codebook import read_codebooks, write_codebooks
+from dcz.codec.codebook import MAX_LEVELS, read_codebooks, write_codebooks
 from dcz.codec.errors import CorruptError
 from dcz.codec.frame import AnyArray, Member, is_floating
 from dcz.codec.runs import Runs
@@ -49,7 +49,6 @@ class CodebookPoints:
     zero: int
 
     states = 1
-    classes = 1
 
     def encode(self) -> bytes:
         """The points as a frame holds them."""
@@ -66,10 +65,11 @@ class CodebookPoints:
         """The elements at the positions from element `start` of the tensor on."""
         return self.codebook[self.indices(positions)]
 
-    def statistics(self, counts: Counts) -> tuple[AnyArray, Counts]:
-        """The codebook and how often each entry occurs; see `count`."""
-        first = REACH - 2 * self.zero
-        return self.codebook, counts[first : first + 2 * self.codebook.size : 2]
+    def statistics(self, counts: PositionCounts) -> tuple[AnyArray, Counts]:
+        """The codebook and how often each entry occurs."""
+        times = np.zeros(self.codebook.size, np.int64)
+        times[self.indices((counts.cells - REACH).astype(np.int32))] = counts.times
+        return self.codebook, times
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,6 @@ class TrellisPoints:
     states: int
     dtype: np.dtype[Any]
 
-    classes = 1
-
     def encode(self) -> bytes:
         """The points as a frame holds them."""
         return bytes([_kind_of(self.states)]) + struct.pack("<f", self.step)
@@ -98,10 +96,9 @@ class TrellisPoints:
         """The elements at the positions from element `start` of the tensor on."""
         return trellis.values_at(positions, self.step, self.dtype)
 
-    def statistics(self, counts: Counts) -> tuple[AnyArray, Counts]:
-        """The values in use and how often each occurs; see `count`."""
-        used = np.flatnonzero(counts)
-        return self.values((used - REACH).astype(np.int32)), counts[used]
+    def statistics(self, counts: PositionCounts) -> tuple[AnyArray, Counts]:
+        """The values in use and how often each occurs."""
+        return self.values((counts.cells - REACH).astype(np.int32)), counts.times
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +121,6 @@ class RowPoints:
     states: int
     dtype: np.dtype[Any]
 
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.steps.size
-
     def encode(self) -> bytes:
         """The points as a frame holds them."""
         kind = bytes([BY_ROWS | _kind_of(self.states)])
@@ -150,12 +142,11 @@ class RowPoints:
         steps = self.steps[self.class_of(start, start + positions.size)]
         return trellis.values_at(positions, steps.astype(np.float64), self.dtype)
 
-    def statistics(self, counts: Counts) -> tuple[AnyArray, Counts]:
-        """The values in use, class by class, and how often each occurs; see `count`."""
-        used = np.flatnonzero(counts)
-        number, cell = np.divmod(used, CELLS)
+    def statistics(self, counts: PositionCounts) -> tuple[AnyArray, Counts]:
+        """The values in use, class by class, and how often each occurs."""
+        number, cell = np.divmod(counts.cells, CELLS)
         steps = self.steps[number].astype(np.float64)
-        return trellis.values_at(cell - REACH, steps, self.dtype), counts[used]
+        return trellis.values_at(cell - REACH, steps, self.dtype), counts.times
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,18 +206,37 @@ def _read_steps(cursor: Cursor, count: int) -> npt.NDArray[np.float32]:
     return steps
 
 
-def new_counts(points: Points) -> Counts:
-    """Counters for `count`: for each class of rows those of all positions, from -REACH on."""
-    return np.zeros(points.classes * CELLS, np.int64)
+@dataclass(slots=True)
+class PositionCounts:
+    """How often each position occurs, in each class of rows.
 
+    Attributes
+    ----------
+    cells : int64[used]
+        Positions in use, from -REACH on, class after class; ascending.
+    times : int64[used]
+    """
 
-def count(points: Points, positions: Positions, start: int, counts: Counts) -> None:
-    """Add how often each position occurs from element `start` of the tensor on."""
-    for at in range(0, positions.size, COUNTED):
-        piece = positions[at : at + COUNTED]
-        cells = piece + REACH
-        if isinstance(points, RowPoints):
-            own = points.class_of(start + at, start + at + piece.size)
-            cells += own.astype(np.int32) * CELLS
-        used, times = np.unique(cells, return_counts=True)
-        counts[used] += times
+    cells: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
+    times: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def add(self, points: Points, positions: Positions, start: int) -> None:
+        """Count positions from element `start` of the tensor on.
+
+        Raises CorruptError if more are in use than any encoder gives a tensor.
+        """
+        for at in range(0, positions.size, COUNTED):
+            piece = positions[at : at + COUNTED]
+            cells = piece + REACH
+            if isinstance(points, RowPoints):
+                own = points.class_of(start + at, start + at + piece.size)
+                cells += own.astype(np.int32) * CELLS
+            self._merge(*np.unique(cells, return_counts=True))
+
+    def _merge(self, cells: AnyArray, times: AnyArray) -> None:
+        every = np.concatenate([self.cells, cells])
+        self.cells, places = np.unique(every, return_inverse=True)
+        if self.cells.size > MAX_LEVELS:
+            raise CorruptError(f"steps with {self.cells.size} multiples, over {MAX_LEVELS}")
+        before, self.times = self.times, np.zeros(self.cells.size, np.int64)
+        np.add.at(self.times, places, np.concatenate([before, times]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,9 +19,16 @@ from support_payloads import check_by_both_decoders, decode
 import dcz
 from dcz.codec import kernels, mixed, row_trellis, trellis
 from dcz.codec.calibration.record import Calibration, Sensed
+from dcz.codec.errors import CorruptError
 from dcz.codec.frame import Member
 from dcz.codec.mixed import Geometry
-from dcz.codec.mixed_points import BY_ROWS, MULTIPLES, RowPoints
+from dcz.codec.mixed_points import (
+    BY_ROWS,
+    MULTIPLES,
+    PositionCounts,
+    RowPoints,
+    TrellisPoints,
+)
 from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.runs import Runs
 
@@ -102,6 +110,30 @@ def test_multiples_of_steps_by_rows_decode() -> None:
     with np.errstate(over="ignore"):
         wanted = (positions * np.repeat(steps[runs.classes].astype(float), 10)).astype(np.float32)
     assert np.array_equal(decode(mixed.Decoder, payload, Member(np.dtype("f4"), 90)), wanted)
+
+
+def test_a_report_takes_memory_for_positions_in_use_alone() -> None:
+    runs = Runs(8, (np.arange(32) % 16).astype(np.uint8))
+    points = RowPoints(np.ones(16, np.float32), runs, 1, np.dtype(np.float32))
+    geometry = Geometry(8, 1, 1)
+    (chunk,) = geometry.chunks(256)
+    data = kernels.encode_mixed(np.zeros(256, np.int32), chunk, 1)
+    payload = points.encode() + geometry.encode() + bytes([len(data)]) + data
+    decoder = mixed.Decoder(memoryview(payload), [Member(np.dtype("f4"), 256)])
+    tracemalloc.start()
+    try:
+        decoder.describe()
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_positions_that_no_encoder_gives_a_tensor_are_too_many_to_count() -> None:
+    points = TrellisPoints(1.0, 1, np.dtype(np.float32))
+    counts = PositionCounts()
+    counts.add(points, np.arange(65_536, dtype=np.int32), 0)
+    with pytest.raises(CorruptError, match="multiples"):
+        counts.add(points, np.array([-1], np.int32), 65_536)
 
 
 @native
