@@ -15,6 +15,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from dcz.codec.entropy import log2
 
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
+AnyFloats = npt.NDArray[np.floating[Any]]
 
 MOST_CLASSES = 8
 # What rows have of the tensor's mean, so that none is without bits.
@@ -35,6 +37,8 @@ CLASS_BITS = 1500
 # Classes of rows take time to decode: they must save this many bits a weight.
 WORTH = 0.02
 _SMALL = 64
+# The squares of numbers up to this, summed up, are far from float32's end.
+SQUARED_BY_FLOAT32 = 1e15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +139,9 @@ class Metric:
 
     def error(self, changes: Floats32) -> float:
         """The predicted relative output error for changes, float32[numel], of the weights."""
-        rows = changes.reshape(self.rows.size, -1)
+        rows: AnyFloats = changes.reshape(self.rows.size, -1)
+        if max(rows.max(initial=0), -rows.min(initial=0)) > SQUARED_BY_FLOAT32:
+            rows = rows.astype(np.float64)
         if self.second is None:
             return float(self.rows @ np.einsum("rn,rn->r", rows, rows))
         slices = group_slices(self.rows.size, len(self.second))

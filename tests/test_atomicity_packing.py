@@ -106,7 +106,7 @@ def test_a_faulty_encoder_is_found_before_the_old_file_is_replaced(
     add_frame = container.ContainerWriter.add_frame
 
     def faulty(self: Any, frame: Any) -> int:
-        payload = frame.payload[:-1] + bytes([frame.payload[-1] ^ 1])
+        payload = bytes(frame.payload[:-1]) + bytes([frame.payload[-1] ^ 1])
         return add_frame(self, dataclasses.replace(frame, payload=payload))
 
     monkeypatch.setattr(container.ContainerWriter, "add_frame", faulty)

@@ -217,6 +217,22 @@ def test_an_output_that_no_matrix_has_a_part_in_is_refused() -> None:
         dcz.calibration.collect(model, [torch.zeros(4, 24)])
 
 
+@pytest.mark.parametrize(("scale", "dtype"), [(1e38, np.float32), (1e25, np.float64)])
+def test_errors_whose_squares_leave_float32_are_predicted(
+    tmp_path: Path, scale: float, dtype: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    weights = (scale * rng.uniform(-2, 2, (64, 40))).astype(dtype)
+    inputs = rng.standard_normal((200, 40))
+    sensed = Sensed.of(weights, np.ones(64, np.float32), moments="x")
+    moments = Moments.of((inputs.T @ inputs / 200)[None], None)
+    calibration = Calibration({"w": sensed}, {"x": moments}, scale**2 * weights.size, 1)
+    recipe = dcz.Recipe(preset="balanced", max_error=1e-2, calibration=calibration)
+    report = dcz.save_file({"w": weights}, tmp_path / "w.dcz", recipe)
+    assert report.output_error is not None
+    assert 0.5e-2 < report.output_error <= 1e-2
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(nn.Linear(24, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3))
     model[0].weight.requires_grad_(False)
