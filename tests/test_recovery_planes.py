@@ -253,7 +253,7 @@ def test_a_codebook_is_sought_only_where_it_may_pay(dtype: type) -> None:
 
 def test_noise_takes_the_memory_of_its_payload_and_little_more() -> None:
     """Nothing is saved, and the planes' heads come on top."""
-    array = noise(1 << 22)
+    array = noise(1 << 24)
     tracemalloc.start()
     try:
         frame = planes.encode([array])
