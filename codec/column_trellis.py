@@ -45,7 +45,7 @@ class ColumnTrellisTensor(TrellisTensor):
     @property
     def positions_by_columns(self) -> npt.NDArray[np.int32]:
         """The weights in half steps, column after column: int32[numel]."""
-        return np.ascontiguousarray(self.positions.reshape(self.rows, -1).T).reshape(-1)
+        return _by_columns(self.positions, self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,11 @@ class ColumnRowTrellisTensor(RowTrellisTensor):
     @property
     def positions_by_columns(self) -> npt.NDArray[np.int32]:
         """The weights in half steps of their rows, column after column: int32[numel]."""
-        return np.ascontiguousarray(self.positions.reshape(self.rows, -1).T).reshape(-1)
+        return _by_columns(self.positions, self.rows)
+
+
+def _by_columns(positions: npt.NDArray[np.int32], rows: int) -> npt.NDArray[np.int32]:
+    return np.ascontiguousarray(positions.reshape(rows, -1).T).reshape(-1)
 
 
 def takes_columns(shape: tuple[int, ...], groups: int) -> bool:
@@ -80,23 +84,18 @@ class Compensation:
         One for each group of rows.
     pruned : bool[numel] or None
         Where zero has to stay.
-    slope_factor : float
-        What a bit may cost, in squared half steps.
     """
 
     states: int
     factors: tuple[Factor, ...]
     pruned: AnyArray | None = None
-    slope_factor: float = SLOPE_FACTOR
 
     def positions(self, matrix: Floats32, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
         """The positions of weights in half steps: int32[rows, n] of float32[rows, n].
 
         Raises ValueError if the steps are too small.
         """
-        classes, rates = trellis.rates_of(
-            matrix.reshape(-1), shape, 1.0, self.states, self.slope_factor
-        )
+        classes, rates = trellis.rates_of(matrix.reshape(-1), shape, 1.0, self.states, SLOPE_FACTOR)
         classes = classes.reshape(matrix.shape)
         kept = np.ones(matrix.shape, np.bool_)
         if self.pruned is not None:

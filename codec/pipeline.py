@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,7 +119,7 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         values = share.widen(array)
         summary = kernels.summarize(values)
         if not share.shareable(summary):
-            return _encode_exact(array, summary.energy if math.isfinite(summary.energy) else 0.0)
+            return _encode_exact(array, share.counted_energy(summary))
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not quantizers.prunes(few, plan.cutoff):
             coder = "mixed" if plan.coder == "mixed" else "huffman"

@@ -194,27 +194,18 @@ def compensated_along_trellis(
         return None
     compensation = Compensation(plan.states, factors, _pruned(values, plan))
     rows = _row_classes(tensor, values, plan)
+    found: SharedTensor
     try:
-        found = _share_by_columns(tensor, values, step, rows, plan.slope, compensation)
+        if rows is None:
+            found = column_trellis.quantize(values, tensor.shape, step, compensation, tensor.dtype)
+        else:
+            steps = _steps_for(rows, plan.slope, trellis.SAVING_FACTOR)
+            found = column_trellis.quantize_by_rows(
+                values, tensor.shape, steps, rows.classes, compensation, tensor.dtype
+            )
     except ValueError:
         return None
     return found if np.isfinite(found.codebook.astype(np.float64)).all() else None
-
-
-def _share_by_columns(
-    tensor: TensorSource,
-    values: Weights,
-    step: float,
-    rows: RowClasses | None,
-    slope: float,
-    compensation: Compensation,
-) -> SharedTensor:
-    if rows is None:
-        return column_trellis.quantize(values, tensor.shape, step, compensation, tensor.dtype)
-    steps = _steps_for(rows, slope, trellis.SAVING_FACTOR)
-    return column_trellis.quantize_by_rows(
-        values, tensor.shape, steps, rows.classes, compensation, tensor.dtype
-    )
 
 
 def _row_classes(tensor: TensorSource, values: Weights, plan: TensorPlan) -> RowClasses | None:

@@ -47,8 +47,12 @@ def widen(array: AnyArray) -> Weights:
 
 def energy(array: AnyArray) -> float:
     """Sum of squares; 0 if the array holds NaN or infinity."""
-    total = kernels.summarize(widen(array)).energy
-    return total if math.isfinite(total) else 0.0
+    return counted_energy(kernels.summarize(widen(array)))
+
+
+def counted_energy(summary: kernels.Summary) -> float:
+    """What a tensor adds to the model's sum of squares; 0 if it holds NaN or infinity."""
+    return summary.energy if math.isfinite(summary.energy) else 0.0
 
 
 def shareable(summary: kernels.Summary) -> bool:
