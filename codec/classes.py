@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dcz.codec import huffman, kernels
-from dcz.codec.class_table import MOST_PAIRED_BYTES, MOST_PAIRED_LEVELS, ClassTable
+from dcz.codec.class_table import ClassTable
 from dcz.codec.codebook import read_codebooks, write_codebooks
 from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
 from dcz.codec.errors import CorruptError, corrupt
@@ -46,7 +46,6 @@ from dcz.codec.runs import (
 from dcz.codec.segments import (
     Offsets,
     decode_symbols,
-    find_segments,
     pieces,
     takes_bits,
 )
@@ -123,7 +122,8 @@ def make_class(segments: Sequence[AnyArray], counts: Offsets, item_size: int) ->
     ranks = [places[segment] for segment in segments]
     table = ClassTable(used, None, huffman.code_lengths(counts[used]))
     single = ClassStream(table, ranks, counts[used], 0)
-    if not 1 < used.size <= MOST_PAIRED_LEVELS or item_size > MOST_PAIRED_BYTES:
+    paired = 1 < used.size <= kernels.PAIRED_LEVELS_LIMIT
+    if not paired or item_size > kernels.PAIRED_BYTES_LIMIT:
         return single
     pairs = _make_pairs(used, ranks)
     if pairs is None or pairs.size_estimate >= single.size_estimate:
@@ -258,29 +258,38 @@ class Decoder:
         book_bytes = cursor.position
         self.runs = Runs.decode(cursor, self.member.numel)
         map_bytes = cursor.position - book_bytes
-        item_size = self.member.dtype.itemsize
-        self.tables = [
-            ClassTable.decode(cursor, self.codebook.size, item_size) for _ in range(self.runs.count)
-        ]
-        table_bytes = cursor.position - book_bytes - map_bytes
+        with corrupt("class tables"):
+            self.codes, table_end = kernels.read_class_codes(
+                payload,
+                cursor.position,
+                self.runs.count,
+                self.codebook.size,
+                self.member.dtype.itemsize,
+            )
         self.unit = self.runs.runs_in_block * self.runs.length
-        widths = np.array([table.width for table in self.tables])
-        self.counts = -(-segment_sizes(self.runs, self.member.numel) // widths)
-        self.offsets = self._find_segments(cursor)
-        segment_bytes = cursor.position - book_bytes - map_bytes - table_bytes
-        self.layout = Layout(book_bytes, map_bytes, table_bytes, segment_bytes)
+        self._segments = self._find_segments(table_end)
+        end = int(self._segments[-1])
+        self.layout = Layout(book_bytes, map_bytes, table_end - cursor.position, end - table_end)
+        cursor.position = end
         cursor.finish("frame")
 
-    def _find_segments(self, cursor: Cursor) -> Offsets:
-        """Where each segment begins: int64[blocks, classes]."""
-        coded = np.array([takes_bits(table.lengths) for table in self.tables])
-        counts = np.where(coded, self.counts, 0)
-        return find_segments(cursor, counts.reshape(-1), [True], "index")[:-1].reshape(counts.shape)
+    def _find_segments(self, position: int) -> Offsets:
+        runs = self.runs
+        with corrupt("index segments"):
+            return kernels.find_class_segments(
+                self.payload,
+                position,
+                runs.classes,
+                runs.length,
+                runs.runs_in_block,
+                self.member.numel,
+                self.codes,
+            )
 
-    @cached_property
-    def codes(self) -> list[kernels.ClassCode]:
-        """The code of each class, with the values of its symbols."""
-        return [table.code(self.codebook) for table in self.tables]
+    @property
+    def offsets(self) -> Offsets:
+        """Where each segment begins: int64[blocks, classes]."""
+        return self._segments[:-1].reshape(-1, self.runs.count)
 
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
@@ -294,30 +303,31 @@ class Decoder:
                 length,
                 self.runs.runs_in_block,
                 self.codes,
+                patterns(self.codebook),
                 patterns(out),
+                digests,
             )
-        if digests is not None:
-            kernels.write_digests(out, digests)
 
     def describe(self) -> Description:
         """Sizes and entropies of the index stream."""
         counts = np.zeros(self.codebook.size, np.int64)
-        elements = segment_sizes(self.runs, self.member.numel)
         bits = 0
-        for k, table in enumerate(self.tables):
-            own = self._count_symbols(k)
-            padding = int(np.sum(self.counts[:, k] * table.width - elements[:, k]))
-            table.add_counts(own, padding, counts)
-            bits += payload_bits(own, table.lengths)
+        elements = segment_sizes(self.runs, self.member.numel)
+        for k, (lengths, members) in enumerate(self.codes.each()):
+            own = self._count_symbols(k, lengths, -(-elements[:, k] // members.shape[1]))
+            np.add.at(counts, members, own[:, None])
+            # What fills a last pair is the least index.
+            counts[members.min()] -= own.sum() * members.shape[1] - elements[:, k].sum()
+            bits += payload_bits(own, lengths)
         return describe(self.layout, counts, bits, self.runs, self.codebook)
 
-    def _count_symbols(self, k: int) -> Offsets:
-        """How often each symbol of class k occurs."""
-        lengths = self.tables[k].lengths
+    def _count_symbols(self, k: int, lengths: Lengths, sizes: Offsets) -> Offsets:
+        """How often each symbol of class k occurs; `sizes` tells how many are in each block."""
         found = np.zeros(lengths.size, np.int64)
-        for piece in pieces(0, len(self.counts), AT_ONCE):
-            at, sizes = self.offsets[piece, k], self.counts[piece, k]
-            symbols = decode_symbols(self.payload, at, sizes, lengths, "index")
+        for piece in pieces(0, len(sizes), AT_ONCE):
+            symbols = decode_symbols(
+                self.payload, self.offsets[piece, k], sizes[piece], lengths, "index"
+            )
             found += kernels.count_symbols(symbols, lengths.size)
         return found
 

@@ -1,14 +1,14 @@
 /* The decoding kernels under libFuzzer, as the bindings call them: every argument that a file
- * decides comes from the input, all else is as decode.h and planes.h ask for.
+ * decides comes from the input, all else is as the kernels' headers ask for.
  *
  * Memory has exactly the size it needs, so that AddressSanitizer sees the first byte too far. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "classes.h"
 #include "decode.h"
 #include "mixed.h"
 #include "planes.h"
-#include "runs.h"
 
 enum { MOST_SYMBOLS = 1 << 14 };
 
@@ -151,29 +151,93 @@ static void sparse_block(input *in)
     drop_coder(&levels);
 }
 
+/* Codes that are read from the payload, which the values of a codebook follow as they do there. */
+typedef struct {
+    uint8_t *lengths[DCZ_CLASS_LIMIT], *values[DCZ_CLASS_LIMIT];
+    dcz_class_source sources[DCZ_CLASS_LIMIT];
+} class_coders;
+
+static int make_class(dcz_bytes *payload, size_t levels, size_t item_size, size_t k,
+                      class_coders *c)
+{
+    uint16_t *members = exactly(DCZ_ALPHABET_LIMIT * DCZ_WIDTH_LIMIT * sizeof *members);
+    dcz_class_source *source = &c->sources[k];
+    dcz_class_code code = {.members = members};
+    dcz_status status;
+    size_t bytes;
+    code.lengths = c->lengths[k] = exactly(DCZ_ALPHABET_LIMIT);
+    status = dcz_read_class_code(payload, levels, item_size, &code);
+    for (size_t i = 0; status == DCZ_OK && i < code.alphabet * code.width; i++)
+        if (members[i] >= levels) abort();
+    free(members);
+    if (status != DCZ_OK) return 0;
+    bytes = code.alphabet * code.width * item_size;
+    if (dcz_read_code(code.lengths, (uint32_t)code.alphabet, &source->decoder.code) != DCZ_OK)
+        abort();
+    source->decoder.values = c->values[k] = exactly(bytes);
+    memset(c->values[k], 0x5a, bytes);
+    source->decoder.item_size = (uint32_t)(code.width * item_size);
+    source->decoder.table
+        = exactly(dcz_table_bytes(&source->decoder.code, source->decoder.item_size));
+    dcz_prepare(&source->decoder);
+    source->width = code.width;
+    source->waiting = exactly(DCZ_WAITING_BYTES + DCZ_COPY_SLACK);
+    return 1;
+}
+
+static void decode_classes(const dcz_class_runs *runs, class_coders *c, const uint8_t *payload,
+                           size_t size, size_t position, size_t item_size)
+{
+    uint8_t *out = exactly(runs->count * item_size);
+    int64_t *offsets = exactly((runs->runs + 1) * runs->kinds * sizeof *offsets), *next = offsets;
+    dcz_status status = DCZ_OK;
+    dcz_digester digester;
+    uint64_t digest;
+    for (size_t first = 0; first < runs->runs; first += runs->runs_in_block) {
+        size_t elements[DCZ_CLASS_LIMIT];
+        dcz_count_block(runs, first, elements);
+        for (size_t k = 0; k < runs->kinds; k++) {
+            const dcz_class_source *source = &c->sources[k];
+            *next++ = (int64_t)position;
+            if (status == DCZ_OK && source->decoder.code.used > 1)
+                status = dcz_skip_segment(payload, size,
+                                          dcz_symbols(elements[k], source->width), &position);
+        }
+    }
+    dcz_digest_start(&digester, &digest, runs->count * item_size);
+    dcz_decode_runs(runs, c->sources, payload, size, offsets, item_size, &digester, out);
+    free(offsets);
+    free(out);
+}
+
 static void runs_of_classes(input *in)
 {
-    uint32_t kinds = 1 + take(in, DCZ_CLASS_LIMIT), bytes = 1 + take(in, 64);
-    uint32_t runs = 1 + take(in, 256);
-    size_t last = 1 + take(in, bytes), size = (size_t)(runs - 1) * bytes + last, used = 0, rest;
-    size_t of_class[DCZ_CLASS_LIMIT] = {0};
-    const uint8_t *from[DCZ_CLASS_LIMIT];
-    uint8_t *classes = copied(in, runs, &rest), *scratch, *out;
-    if (rest == runs) {
-        for (uint32_t i = 0; i < runs; i++) {
-            classes[i] = (uint8_t)(classes[i] % kinds);
-            of_class[classes[i]] += i + 1 < runs ? bytes : last;
-        }
-        scratch = exactly(size + DCZ_COPY_SLACK);
-        memset(scratch, 1, size + DCZ_COPY_SLACK);
-        for (uint32_t k = 0; k < kinds; k++) {
-            from[k] = scratch + used;
-            used += of_class[k];
-        }
-        out = exactly(size);
-        dcz_put_runs(classes, size, bytes, from, out);
-        free(out);
-        free(scratch);
+    uint32_t item_size = 1u << take(in, 4), levels = 1 + take(in, DCZ_ALPHABET_LIMIT);
+    dcz_class_runs runs = {.kinds = 1 + take(in, DCZ_CLASS_LIMIT), .length = 1 + take(in, 4096)};
+    size_t most = 1 + MOST_SYMBOLS / runs.length, last = take(in, (uint32_t)runs.length), size;
+    uint8_t *classes, *payload;
+    class_coders c;
+    int made = 1;
+    runs.runs = 1 + take(in, (uint32_t)most);
+    runs.runs_in_block = 1 + take(in, (uint32_t)most);
+    runs.count = runs.runs * runs.length - last;
+    runs.classes = classes = copied(in, runs.runs, &size);
+    memset(&c, 0, sizeof c);
+    if (size == runs.runs) {
+        for (size_t i = 0; i < runs.runs; i++) classes[i] = (uint8_t)(classes[i] % runs.kinds);
+        payload = copied(in, SIZE_MAX, &size);
+        dcz_bytes rest = {payload, payload + size};
+        for (size_t k = 0; k < runs.kinds && made; k++)
+            made = make_class(&rest, levels, item_size, k, &c);
+        if (made)
+            decode_classes(&runs, &c, payload, size, (size_t)(rest.at - payload), item_size);
+        free(payload);
+    }
+    for (size_t k = 0; k < runs.kinds; k++) {
+        free(c.lengths[k]);
+        free(c.values[k]);
+        free(c.sources[k].decoder.table);
+        free(c.sources[k].waiting);
     }
     free(classes);
 }

@@ -24,7 +24,16 @@ from workers import Tally
 
 HERE = Path(__file__).parent
 KERNELS = ROOT / "codec" / "kernels"
-SOURCES = ("codes.c", "decode.c", "decode_sparse.c", "mixed.c", "planes.c", "runs.c")
+SOURCES = (
+    "class_codes.c",
+    "codes.c",
+    "decode.c",
+    "decode_runs.c",
+    "decode_sparse.c",
+    "digest.c",
+    "mixed.c",
+    "planes.c",
+)
 FLAGS = ["-g", "-O1", "-std=c11", "-fno-sanitize-recover=all"]
 SANITIZERS = "-fsanitize=fuzzer,address,undefined"
 MOST_BYTES = 16_384
@@ -133,9 +142,9 @@ def _seeds() -> Iterator[bytes]:
     for length in (1, 30, 700, 9000):
         for size in range(4):
             yield _sparse_seed(generator, length, size)
-    for kinds in (1, 2, 16):
-        classes = bytes(generator.randrange(kinds) for _ in range(40))
-        yield _number(0) + _number(kinds - 1) + _number(7) + _number(39) + _number(3) + classes
+    for kinds, length, runs in ((1, 4000, 4), (2, 7, 40), (3, 700, 20), (16, 33, 300)):
+        for size in range(4):
+            yield _classes_seed(generator, kinds, length, runs, size)
     for trellis in (0, 5, 47):
         shape = _number(2) + _number(2) + _number(7) + _number(trellis) + _number(trellis)
         noise = np.random.default_rng(trellis).bytes(300)
@@ -143,6 +152,21 @@ def _seeds() -> Iterator[bytes]:
     for size in range(5):
         noise = np.random.default_rng(size).bytes(640)
         yield _number(1) + _number(size) + _number(3) + _number(9) + _number(0) + noise
+
+
+def _classes_seed(generator: random.Random, kinds: int, length: int, runs: int, size: int) -> bytes:
+    levels = 9
+    classes = [generator.randrange(kinds) for _ in range(runs)]
+    head = b"".join(map(_number, (size, levels - 1, kinds - 1, length - 1, 0, runs - 1, runs - 1)))
+    codes = [_lengths(generator, generator.choice((1, 5, levels))) for _ in range(kinds)]
+    payload = b""
+    for lengths in codes:
+        table = bytes(format_page.encode_table(lengths))
+        payload += bytes([0, 0, len(lengths)]) + table
+    for k, lengths in enumerate(codes):
+        count = length * classes.count(k)
+        payload += _segment([generator.randrange(len(lengths)) for _ in range(count)], lengths)
+    return _number(0) + head + bytes(classes) + payload
 
 
 def _sparse_seed(generator: random.Random, length: int, size: int) -> bytes:

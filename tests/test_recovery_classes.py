@@ -16,17 +16,21 @@ from support_payloads import decoded
 from dcz.codec import classes, coders, grid, runs
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import SharedTensor
-from dcz.codec.kernels import reference_runs
+from dcz.codec.kernels import ClassCodes, digest_count, reference_classes, reference_runs
+from dcz.formats.digest import chunk_digests
 
 try:
-    from dcz.codec.kernels import native_runs
+    from dcz.codec.kernels import native_classes, native_runs
 except ImportError:
     BACKENDS: list[ModuleType] = [reference_runs]
+    DECODERS: list[ModuleType] = [reference_classes]
 else:
     BACKENDS = [reference_runs, native_runs]
+    DECODERS = [reference_classes, native_classes]
 
 Array = npt.NDArray[Any]
 backends = pytest.mark.parametrize("kernels", BACKENDS, ids=lambda m: m.__name__.split(".")[-1])
+decoders = pytest.mark.parametrize("kernels", DECODERS, ids=lambda m: m.__name__.split(".")[-1])
 
 
 def rows(seed: int, shape: tuple[int, int], spread: float = 1.0) -> Array:
@@ -106,42 +110,128 @@ def test_kernels_on_runs_refuse_what_does_not_fit(kernels: ModuleType) -> None:
         kernels.map_runs(bins + 1, 3, groups, table)
     with pytest.raises(ValueError):
         kernels.nearest_classes(np.zeros((2, 3), np.int64), np.zeros((17, 3), np.int64))
-    code = kernels.ClassCode(np.ones(1, np.uint8), 1, np.zeros(1, np.uint32))
-    none, out = np.zeros((1, 1), np.int64), np.zeros(10, np.uint32)
-    for offsets, kinds, length, codes in [
-        (none, np.zeros(3, np.uint8), 3, [code]),
-        (none, np.ones(4, np.uint8), 3, [code]),
-        (none, np.zeros(4, np.uint8), 3, [code] * 2),
-        (none[:0], np.zeros(4, np.uint8), 3, [code]),
+
+
+@decoders
+def test_kernels_on_classes_refuse_what_does_not_fit(kernels: ModuleType) -> None:
+    one = np.ones(1, np.int64)
+    code = ClassCodes(one, one, np.ones(1, np.uint8), np.zeros(1, np.uint16))
+    two = ClassCodes(*(np.repeat(each, 2) for each in (one, one, code.lengths, code.members)))
+    none, book, out = np.zeros((1, 1), np.int64), np.zeros(1, np.uint32), np.zeros(10, np.uint32)
+    for offsets, kinds, length, codes, codebook in [
+        (none, np.zeros(3, np.uint8), 3, code, book),
+        (none, np.ones(4, np.uint8), 3, code, book),
+        (none, np.zeros(4, np.uint8), 3, two, book),
+        (none[:0], np.zeros(4, np.uint8), 3, code, book),
+        (none + 1, np.zeros(4, np.uint8), 3, code, book),
+        (none, np.zeros(4, np.uint8), 3, code, book[:0]),
+        (none, np.zeros(4, np.uint8), 3, code, np.zeros(1, np.uint8)),
     ]:
         with pytest.raises(ValueError):
-            kernels.decode_runs(b"", offsets, kinds, length, 4, codes, out)
+            kernels.decode_runs(b"", offsets, kinds, length, 4, codes, codebook, out)
+    for position, count, levels, item_size in [
+        (0, 0, 1, 4),
+        (0, 17, 1, 4),
+        (0, 1, 0, 4),
+        (0, 1, 4097, 4),
+        (0, 1, 1, 3),
+        (9, 1, 1, 4),
+        (-1, 1, 1, 4),
+    ]:
+        with pytest.raises(ValueError):
+            kernels.read_class_codes(bytes(8), position, count, levels, item_size)
+    for position, kinds, length, numel in [
+        (1, np.zeros(4, np.uint8), 3, 10),
+        (0, np.zeros(3, np.uint8), 3, 10),
+        (0, np.ones(4, np.uint8), 3, 10),
+        (0, np.zeros(4, np.uint8), 0, 10),
+    ]:
+        with pytest.raises(ValueError):
+            kernels.find_class_segments(b"", position, kinds, length, 4, numel, code)
 
 
-@pytest.mark.skipif(len(BACKENDS) < 2, reason="there is one backend only")
-@settings(max_examples=25)
-@given(
-    shape=st.tuples(st.integers(2, 60), st.integers(32, 260)),
-    step=st.floats(0.02, 3),
-    dtype=st.sampled_from(["float16", "float32", "float64", "int8"]),
-    seed=st.integers(0, 99),
-)
-def test_both_backends_decode_the_same(
+def shared_rows(
     shape: tuple[int, int], step: float, dtype: str, seed: int
-) -> None:
+) -> tuple[SharedTensor, runs.Runs]:
+    """Rows on a grid, in up to three classes that do not mind their scale."""
     indices = np.clip(np.rint(rows(seed, shape) / step), -90, 90).astype(np.int64)
     levels, inverse = np.unique(indices, return_inverse=True)
     shared = SharedTensor(inverse.reshape(-1).astype(np.uint8), levels.astype(dtype), False)
     found = np.random.default_rng(seed).integers(0, 3, shape[0]).astype(np.uint8)
     found[: min(shape[0], 3)] = np.arange(min(shape[0], 3))
-    frame = classes.draft_runs(shared, runs.Runs(shape[1], found)).encode()
-    decoder = classes.Decoder(memoryview(frame.payload), [shared.member])
-    for kernels in BACKENDS:
-        out = np.empty(shared.indices.size, f"u{shared.codebook.itemsize}")
-        kernels.decode_runs(
-            frame.payload, decoder.offsets, found, shape[1], 2**18 // shape[1], decoder.codes, out
-        )
-        assert np.array_equal(out.view(dtype), shared.codebook[shared.indices])
+    return shared, runs.Runs(shape[1], found)
+
+
+@decoders
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.one_of(
+        st.tuples(st.integers(2, 60), st.integers(8, 260)),
+        st.tuples(st.integers(2, 9), st.integers(3000, 12000)),
+    ),
+    step=st.floats(0.02, 3),
+    dtype=st.sampled_from(["float16", "float32", "float64", "int8"]),
+    seed=st.integers(0, 99),
+)
+def test_kernels_on_classes_decode_and_digest_what_was_coded(
+    kernels: ModuleType, shape: tuple[int, int], step: float, dtype: str, seed: int
+) -> None:
+    shared, cut = shared_rows(shape, step, dtype, seed)
+    drafted = classes.draft_runs(shared, cut)
+    frame = drafted.encode()
+    start = len(drafted.codebook) + len(drafted.class_map)
+    codes, position = kernels.read_class_codes(
+        frame.payload, start, cut.count, shared.codebook.size, shared.codebook.itemsize
+    )
+    for (lengths, members), stream in zip(codes.each(), drafted.streams, strict=True):
+        assert np.array_equal(lengths, stream.table.lengths)
+        assert members.shape == (lengths.size, stream.table.width)
+    numel = shared.indices.size
+    where = cut.classes, cut.length, cut.runs_in_block
+    offsets = kernels.find_class_segments(frame.payload, position, *where, numel, codes)
+    assert offsets[-1] == len(frame.payload)
+    out = np.full(numel + 64, 0x5A, f"u{shared.codebook.itemsize}")
+    book = shared.codebook.view(out.dtype)
+    digests = np.empty(digest_count(shared.codebook.itemsize * numel), np.uint64)
+    kernels.decode_runs(frame.payload, offsets[:-1], *where, codes, book, out[:numel], digests)
+    wanted = shared.codebook[shared.indices]
+    assert np.array_equal(out[:numel].view(dtype), wanted)
+    assert (out[numel:] == 0x5A).all()
+    assert digests.tolist() == chunk_digests(wanted)
+
+
+@pytest.mark.skipif(len(DECODERS) < 2, reason="there is one backend only")
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 30), st.integers(8, 60)),
+    step=st.floats(0.05, 3),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_both_backends_say_the_same_of_broken_tables(
+    shape: tuple[int, int], step: float, seed: int, data: st.DataObject
+) -> None:
+    shared, cut = shared_rows(shape, step, "float32", seed)
+    drafted = classes.draft_runs(shared, cut)
+    payload = bytearray(drafted.encode().payload)
+    start = len(drafted.codebook) + len(drafted.class_map)
+    end = start + sum(len(stream.table.encode()) for stream in drafted.streams)
+    for _ in range(data.draw(st.integers(1, 3))):
+        payload[data.draw(st.integers(start, end - 1))] = data.draw(st.integers(0, 255))
+    cut_off = bytes(payload[: data.draw(st.integers(start, len(payload)))])
+    found = [outcome_of_tables(kernels, cut_off, start, cut.count, shared) for kernels in DECODERS]
+    assert found[0] == found[1]
+
+
+def outcome_of_tables(
+    kernels: ModuleType, payload: bytes, start: int, count: int, shared: SharedTensor
+) -> Any:
+    """What is read, or the kind of error."""
+    try:
+        codes, end = kernels.read_class_codes(payload, start, count, shared.codebook.size, 4)
+    except (ValueError, EOFError) as error:
+        return type(error)
+    return end, [(lengths.tolist(), members.tolist()) for lengths, members in codes.each()]
 
 
 # ---- coding ----

@@ -9,9 +9,15 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
+from dcz.codec.kernels.reference_classes import (
+    CLASS_LIMIT,
+    PAIRED_BYTES_LIMIT,
+    PAIRED_LEVELS_LIMIT,
+    ClassCodes,
+)
 from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
 from dcz.codec.kernels.reference_mixed import ROW_LIMIT, Chunk
-from dcz.codec.kernels.reference_runs import CLASS_LIMIT, Bins, ClassCode
+from dcz.codec.kernels.reference_runs import Bins
 from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
 from dcz.codec.kernels.weight_arguments import Summary
 
@@ -30,6 +36,7 @@ def _choose_backend() -> str:
 BACKEND = _choose_backend()
 
 if BACKEND == "c":
+    from dcz.codec.kernels.native_classes import decode_runs, find_class_segments, read_class_codes
     from dcz.codec.kernels.native_coding import (
         code_lengths,
         count_symbols,
@@ -55,7 +62,6 @@ if BACKEND == "c":
     )
     from dcz.codec.kernels.native_runs import (
         count_runs,
-        decode_runs,
         find_bins,
         map_runs,
         nearest_classes,
@@ -82,6 +88,11 @@ if BACKEND == "c":
         take,
     )
 else:
+    from dcz.codec.kernels.reference_classes import (
+        decode_runs,
+        find_class_segments,
+        read_class_codes,
+    )
     from dcz.codec.kernels.reference_coding import (
         code_lengths,
         count_symbols,
@@ -113,7 +124,6 @@ else:
     )
     from dcz.codec.kernels.reference_runs import (
         count_runs,
-        decode_runs,
         find_bins,
         map_runs,
         nearest_classes,
@@ -138,13 +148,15 @@ __all__ = [
     "BACKEND",
     "CLASS_LIMIT",
     "DIGEST_CHUNK",
+    "PAIRED_BYTES_LIMIT",
+    "PAIRED_LEVELS_LIMIT",
     "RATE_CLASSES",
     "RATE_LEVELS",
     "ROW_LIMIT",
     "TRELLISES",
     "Bins",
     "Chunk",
-    "ClassCode",
+    "ClassCodes",
     "Digests",
     "Summary",
     "assign",
@@ -169,6 +181,7 @@ __all__ = [
     "encode_segments",
     "find_bins",
     "find_blocks",
+    "find_class_segments",
     "find_segments",
     "histogram",
     "join_planes",
@@ -180,6 +193,7 @@ __all__ = [
     "pack_bits",
     "pair_symbols",
     "quantize_trellis",
+    "read_class_codes",
     "read_lengths",
     "select_magnitudes",
     "split_pairs",

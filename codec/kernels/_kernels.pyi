@@ -92,6 +92,31 @@ def map_runs(
 def nearest_classes(
     counts: Array, alphabet: int, rates: Array, nearest: Array, sums: Array, /
 ) -> None: ...
+
+# Kernels on classes of runs (bind_classes.c).
+def read_class_codes(
+    payload: Any,
+    position: int,
+    levels: int,
+    item_size: int,
+    alphabets: Array,
+    widths: Array,
+    lengths: Array,
+    members: Array,
+    /,
+) -> tuple[int, int, int]: ...
+def find_class_segments(
+    payload: Any,
+    position: int,
+    classes: Array,
+    length: int,
+    runs_in_block: int,
+    numel: int,
+    alphabets: Array,
+    widths: Array,
+    found: Array,
+    /,
+) -> None: ...
 def decode_runs(
     payload: Any,
     offsets: Array,
@@ -104,6 +129,7 @@ def decode_runs(
     values: Array,
     item_size: int,
     out: Array,
+    digests: Array,
     /,
 ) -> None: ...
 

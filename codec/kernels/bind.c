@@ -1,4 +1,4 @@
-/* The extension module: the kernels for coding, byte planes, runs, trellises, weights and levels in one. */
+/* The extension module: all kernels in one. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -6,6 +6,7 @@ extern PyMethodDef dcz_encoding_methods[];
 extern PyMethodDef dcz_decoding_methods[];
 extern PyMethodDef dcz_table_methods[];
 extern PyMethodDef dcz_planes_methods[];
+extern PyMethodDef dcz_classes_methods[];
 extern PyMethodDef dcz_runs_methods[];
 extern PyMethodDef dcz_trellis_methods[];
 extern PyMethodDef dcz_weights_methods[];
@@ -17,6 +18,7 @@ static int add_functions(PyObject *module)
     if (PyModule_AddFunctions(module, dcz_decoding_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_table_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_planes_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_classes_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_runs_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_trellis_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_weights_methods) < 0) return -1;
@@ -28,7 +30,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_functions}, {0, NUL
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_kernels",
-    .m_doc = "Compiled kernels; see the modules native_coding, native_planes and native_weights.",
+    .m_doc = "Compiled kernels; see the modules whose names begin with native.",
     .m_slots = slots,
 };
 

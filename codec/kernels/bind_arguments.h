@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "decode.h"
+#include "digest.h"
 
 /* Sets an error and returns 0. */
 static inline int refuse(const char *cause)
@@ -18,6 +19,15 @@ static inline PyObject *fail(const char *cause)
 {
     refuse(cause);
     return NULL;
+}
+
+/* Sets the error of a status: EOFError where the payload ends too early, else ValueError. */
+static inline int refuse_status(dcz_status status)
+{
+    int is_cut = status == DCZ_TRUNCATED_LENGTHS || status == DCZ_TRUNCATED_HEADER
+                 || status == DCZ_TRUNCATED_STREAM || status == DCZ_TRUNCATED_TABLE;
+    PyErr_SetString(is_cut ? PyExc_EOFError : PyExc_ValueError, dcz_status_text(status));
+    return 0;
 }
 
 static inline int is_array(const Py_buffer *buffer, size_t item_size)
@@ -51,6 +61,19 @@ static inline int read_code(const Py_buffer *lengths, dcz_code *code)
     if (alphabet <= DCZ_ALPHABET_LIMIT)
         status = dcz_read_code(lengths->buf, (uint32_t)alphabet, code);
     return status == DCZ_OK ? 1 : refuse(dcz_status_text(status));
+}
+
+/* Starts digests of the output if there is an array for them, with a place for each chunk. */
+static inline int start_digests(dcz_digester *digester, const Py_buffer *out,
+                                const Py_buffer *digests)
+{
+    size_t chunks = (size_t)out->len / DCZ_DIGEST_CHUNK + ((size_t)out->len % DCZ_DIGEST_CHUNK > 0);
+    if (!is_array(digests, 8)) return 0;
+    if (digests->len == 0) return 1;
+    if (items(digests, 8) != (chunks ? chunks : 1))
+        return refuse("an array for the result has the wrong size");
+    dcz_digest_start(digester, digests->buf, (size_t)out->len);
+    return 1;
 }
 
 static inline void release(Py_buffer *buffers, size_t count)

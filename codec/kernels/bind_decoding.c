@@ -57,18 +57,6 @@ static int is_values(const Py_buffer *codebook, unsigned item_size, const Py_buf
     return 1;
 }
 
-/* Starts digests of the output if there is an array for them, with a place for each chunk. */
-static int start_digests(dcz_digester *digester, const Py_buffer *out, const Py_buffer *digests)
-{
-    size_t chunks = (size_t)out->len / DCZ_DIGEST_CHUNK + ((size_t)out->len % DCZ_DIGEST_CHUNK > 0);
-    if (!is_array(digests, 8)) return 0;
-    if (digests->len == 0) return 1;
-    if (items(digests, 8) != (chunks ? chunks : 1))
-        return refuse("an array for the result has the wrong size");
-    dcz_digest_start(digester, digests->buf, (size_t)out->len);
-    return 1;
-}
-
 /* ---- decode_dense ---- */
 
 typedef struct {

@@ -4,15 +4,6 @@
 
 #include <string.h>
 
-/* Sets the error of a status: EOFError where the payload ends too early, else ValueError. */
-static int refuse_status(dcz_status status)
-{
-    int is_cut = status == DCZ_TRUNCATED_LENGTHS || status == DCZ_TRUNCATED_HEADER
-                 || status == DCZ_TRUNCATED_STREAM;
-    PyErr_SetString(is_cut ? PyExc_EOFError : PyExc_ValueError, dcz_status_text(status));
-    return 0;
-}
-
 /* ---- read_lengths ---- */
 
 /* Keeps the GIL: it takes some microseconds. */

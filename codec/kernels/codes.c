@@ -22,12 +22,19 @@ const char *dcz_status_text(dcz_status status)
     case DCZ_GAP_TOO_LONG: return "a gap leads out of its block";
     case DCZ_GAP_MISMATCH: return "gaps and survivors differ in number";
     case DCZ_LAST_FILLER: return "a block ends in a filler";
+    case DCZ_TRUNCATED_TABLE: return "a table ends after the payload";
+    case DCZ_BAD_TABLE_FLAGS: return "table flags: there are 0 to 3";
+    case DCZ_BAD_FIRST_INDEX: return "first index: it is outside the codebook";
+    case DCZ_BAD_SPAN: return "span of indices: it is outside the codebook";
+    case DCZ_BAD_INDEX_MAP: return "indices in use: there are none, too many, or bits past the end";
+    case DCZ_BAD_PAIR_MAP: return "pairs in use: there are none, too many, or bits past the end";
+    case DCZ_BAD_PAIRS: return "table flags: pairs are of up to 128 values of up to 4 bytes";
+    case DCZ_WRONG_ALPHABET: return "index alphabet: the symbols do not fit those in use";
     }
     return "unknown error";
 }
 
 /* ---- codes ---- */
-
 
 dcz_status dcz_read_code(const uint8_t *lengths, uint32_t alphabet, dcz_code *code)
 {
@@ -85,22 +92,25 @@ typedef struct {
     size_t bits, at;
 } bit_reader;
 
-static unsigned next_bit(bit_reader *r)
+/* The next 8 bits at least, which are not used up. */
+static unsigned next_bits(const bit_reader *r)
 {
-    size_t at = r->at++;
-    return at < r->bits ? r->data[at >> 3] >> (at & 7) & 1 : 0;
+    size_t byte = r->at >> 3, bytes = r->bits >> 3;
+    unsigned low = byte < bytes ? r->data[byte] : 0;
+    unsigned high = byte + 1 < bytes ? r->data[byte + 1] : 0;
+    return (low | high << 8) >> (r->at & 7);
 }
 
-/* Reads one length, given the one before it; below 0 or over 15 if it is corrupt. */
+/* Reads one length, given the one before it; below 0 or over 15 if it is corrupt. No branch hangs
+ * on what it is, as nobody could foresee it. */
 static int next_length(bit_reader *r, int length)
 {
-    if (!next_bit(r)) return length;
-    if (!next_bit(r)) return length + 1;
-    if (!next_bit(r)) return length - 1;
-    length = (int)next_bit(r);
-    length |= (int)next_bit(r) << 1;
-    length |= (int)next_bit(r) << 2;
-    return length | (int)next_bit(r) << 3;
+    static const uint8_t used[8] = {1, 2, 1, 3, 1, 2, 1, 7};
+    static const int8_t change[8] = {0, 1, 0, -1, 0, 1, 0, 0};
+    unsigned bits = next_bits(r), kind = bits & 7;
+    int itself = (int)(bits >> 3 & 15), changed = length + change[kind];
+    r->at += used[kind];
+    return kind == 7 ? itself : changed;
 }
 
 int dcz_first_guess(uint32_t alphabet)
@@ -123,27 +133,55 @@ dcz_status dcz_read_lengths(const uint8_t *data, size_t size, uint32_t alphabet,
         lengths[symbol] = (uint8_t)length;
     }
     *used = (r.at + 7) / 8;
-    while (r.at & 7)
-        if (next_bit(&r)) return DCZ_BAD_TABLE_PADDING;
+    if (r.at & 7 && r.data[r.at >> 3] >> (r.at & 7)) return DCZ_BAD_TABLE_PADDING;
     return DCZ_OK;
 }
 
 /* ---- decoding tables ---- */
 
+/* The symbols in use in the order of their codes: by length, those of one length ascending. */
+typedef struct {
+    uint32_t end[DCZ_LENGTH_LIMIT + 1]; /* of each length in `symbols` */
+    uint16_t symbols[DCZ_ALPHABET_LIMIT];
+} code_order;
+
+static void sort_symbols(const dcz_code *code, code_order *order)
+{
+    uint32_t counts[DCZ_LENGTH_LIMIT + 1] = {0}, before = 0;
+    for (uint32_t symbol = 0; symbol < code->alphabet; symbol++) counts[code->lengths[symbol]]++;
+    order->end[0] = 0;
+    for (uint32_t length = 1; length <= DCZ_LENGTH_LIMIT; length++) {
+        order->end[length] = before;
+        before += counts[length];
+    }
+    for (uint32_t symbol = 0; symbol < code->alphabet; symbol++)
+        if (code->lengths[symbol])
+            order->symbols[order->end[code->lengths[symbol]]++] = (uint16_t)symbol;
+}
+
+static void repeat(uint8_t *table, size_t bytes)
+{
+    memcpy(table + bytes, table, bytes);
+}
+
+/* From length to length the table is repeated, which tells shorter codes apart from one more bit
+ * in the same way, and the codes of that length get their places. */
 static DCZ_ALWAYS_INLINE void fill_table(const dcz_decoder *decoder, uint32_t item_size)
 {
-    const dcz_code *code = &decoder->code;
-    const uint32_t size = 1u << code->longest;
+    const uint32_t entry_size = dcz_entry_size(item_size);
     uint8_t *lengths = dcz_table_lengths(decoder);
-    uint32_t next[DCZ_LENGTH_LIMIT + 1];
-    first_codes(code, next);
-    for (uint32_t symbol = 0; symbol < code->alphabet; symbol++) {
-        uint32_t length = code->lengths[symbol];
-        uint64_t value;
-        if (length == 0) continue;
-        value = item_size == 8 ? symbol : dcz_value_at(decoder->values, item_size, symbol);
-        for (uint32_t i = reverse_bits(next[length]++, length); i < size; i += 1u << length) {
-            dcz_put_value(decoder->table, dcz_entry_size(item_size), i, value);
+    uint32_t done = 0, next = 0;
+    code_order order;
+    sort_symbols(&decoder->code, &order);
+    for (uint32_t length = 1; length <= decoder->code.longest; length++) {
+        repeat(decoder->table, (size_t)entry_size << (length - 1));
+        repeat(lengths, (size_t)1 << (length - 1));
+        next <<= 1;
+        for (; done < order.end[length]; done++) {
+            uint32_t symbol = order.symbols[done], i = reverse_bits(next++, length);
+            uint64_t value = item_size == 8 ? symbol
+                                            : dcz_value_at(decoder->values, item_size, symbol);
+            dcz_put_value(decoder->table, entry_size, i, value);
             lengths[i] = (uint8_t)length;
         }
     }
@@ -151,15 +189,14 @@ static DCZ_ALWAYS_INLINE void fill_table(const dcz_decoder *decoder, uint32_t it
 
 void dcz_fill_symbol_table(const dcz_code *code, uint16_t *table)
 {
-    const uint32_t size = 1u << code->longest;
-    uint32_t next[DCZ_LENGTH_LIMIT + 1];
-    first_codes(code, next);
-    for (uint32_t symbol = 0; symbol < code->alphabet; symbol++) {
-        uint32_t length = code->lengths[symbol];
-        uint16_t entry = (uint16_t)(symbol << 4 | length);
-        if (length == 0) continue;
-        for (uint32_t i = reverse_bits(next[length]++, length); i < size; i += 1u << length)
-            table[i] = entry;
+    uint32_t done = 0, next = 0;
+    code_order order;
+    sort_symbols(code, &order);
+    for (uint32_t length = 1; length <= code->longest; length++) {
+        repeat((uint8_t *)table, sizeof *table << (length - 1));
+        next <<= 1;
+        for (; done < order.end[length]; done++)
+            table[reverse_bits(next++, length)] = (uint16_t)(order.symbols[done] << 4 | length);
     }
     if (code->used == 1) table[1] = table[0]; /* its code is 0; let 1 mean the same */
 }

@@ -40,13 +40,6 @@ static unsigned leading_zeros(uint64_t x)
 
 /* ---- streams ---- */
 
-typedef struct {
-    const uint8_t *volatile at[DCZ_STREAMS]; /* next byte to load */
-    const uint8_t *end[DCZ_STREAMS];         /* declared end of each stream */
-    uint64_t word[DCZ_STREAMS];
-    const uint8_t *payload_end;
-} readers;
-
 static DCZ_ALWAYS_INLINE uint64_t load_word(const uint8_t *at)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -79,7 +72,7 @@ static DCZ_ALWAYS_INLINE uint64_t refill(const uint8_t *volatile *at, uint64_t w
 }
 
 /* As refill, near the end of the payload. A stream that ran past the end stays there. */
-static DCZ_NOINLINE void refill_carefully(readers *r, size_t stream)
+static DCZ_NOINLINE void refill_carefully(dcz_segment *r, size_t stream)
 {
     unsigned used = leading_zeros(r->word[stream]);
     size_t left = (size_t)(r->payload_end - r->at[stream]);
@@ -135,7 +128,7 @@ static DCZ_ALWAYS_INLINE void decode_four(const lookup *t, uint64_t *a, uint64_t
 #endif
 
 /* How many refills of every stream, up to `most`, cannot leave the payload. */
-static size_t safe_refills(const readers *r, size_t streams, size_t most)
+static size_t safe_refills(const dcz_segment *r, size_t streams, size_t most)
 {
     for (size_t s = 0; s < streams; s++) {
         size_t left = (size_t)(r->payload_end - r->at[s]);
@@ -150,7 +143,7 @@ static size_t safe_refills(const readers *r, size_t streams, size_t most)
 
 /* Decodes `refills` times `per_refill` rounds, a round being one symbol from each of the eight
  * streams. Eight chains of look-ups are under way at any time, which hides how long each takes. */
-static DCZ_ALWAYS_INLINE void decode_rounds(const dcz_decoder *decoder, readers *r,
+static DCZ_ALWAYS_INLINE void decode_rounds(const dcz_decoder *decoder, dcz_segment *r,
                                             uint32_t item_size, size_t per_refill, size_t refills,
                                             uint8_t *out)
 {
@@ -182,7 +175,7 @@ static DCZ_ALWAYS_INLINE void decode_rounds(const dcz_decoder *decoder, readers 
 }
 
 /* The same for a single stream. */
-static DCZ_ALWAYS_INLINE void decode_run(const dcz_decoder *decoder, readers *r,
+static DCZ_ALWAYS_INLINE void decode_run(const dcz_decoder *decoder, dcz_segment *r,
                                          uint32_t item_size, size_t per_refill, size_t refills,
                                          uint8_t *out)
 {
@@ -199,7 +192,7 @@ static DCZ_ALWAYS_INLINE void decode_run(const dcz_decoder *decoder, readers *r,
 }
 
 /* Decodes the last `count` symbols, each with a refill of its own. */
-static DCZ_ALWAYS_INLINE void decode_tail(const dcz_decoder *decoder, readers *r, size_t streams,
+static DCZ_ALWAYS_INLINE void decode_tail(const dcz_decoder *decoder, dcz_segment *r, size_t streams,
                                           uint32_t item_size, size_t count, uint8_t *out)
 {
     const lookup t = lookup_of(decoder);
@@ -210,7 +203,7 @@ static DCZ_ALWAYS_INLINE void decode_tail(const dcz_decoder *decoder, readers *r
 }
 
 /* Each stream must end in its last byte, and pad it with zeros. */
-static dcz_status check_ends(const readers *r, size_t streams)
+static dcz_status check_ends(const dcz_segment *r, size_t streams)
 {
     for (size_t s = 0; s < streams; s++) {
         unsigned used = leading_zeros(r->word[s]);
@@ -223,9 +216,9 @@ static dcz_status check_ends(const readers *r, size_t streams)
 
 /* Reads without checks while those cannot leave the payload, then with checks. A corrupt stream
  * may run into its neighbour, which check_ends notices. */
-static DCZ_ALWAYS_INLINE dcz_status decode_streams(const dcz_decoder *decoder, readers *r,
-                                                   size_t streams, uint32_t item_size,
-                                                   size_t count, uint8_t *out)
+static DCZ_ALWAYS_INLINE void decode_streams(const dcz_decoder *decoder, dcz_segment *r,
+                                             size_t streams, uint32_t item_size, size_t count,
+                                             uint8_t *out)
 {
     const size_t per_refill = WORD_BITS / decoder->code.longest;
     size_t refills;
@@ -239,16 +232,15 @@ static DCZ_ALWAYS_INLINE dcz_status decode_streams(const dcz_decoder *decoder, r
         count -= symbols;
     }
     decode_tail(decoder, r, streams, item_size, count, out);
-    return check_ends(r, streams);
 }
 
 /* One function for each item size and number of streams, with loops of constant bounds. */
 #define DEFINE_DECODE_STREAMS(streams, item_size)                                   \
     DCZ_FOR_NEWER_PROCESSORS                                                        \
-    static dcz_status decode_##streams##_streams_##item_size(                       \
-        const dcz_decoder *decoder, readers *r, size_t count, void *out)            \
+    static void decode_##streams##_streams_##item_size(                             \
+        const dcz_decoder *decoder, dcz_segment *r, size_t count, void *out)        \
     {                                                                               \
-        return decode_streams(decoder, r, streams, item_size, count, out);          \
+        decode_streams(decoder, r, streams, item_size, count, out);                 \
     }
 DEFINE_DECODE_STREAMS(1, 1)
 DEFINE_DECODE_STREAMS(1, 2)
@@ -261,7 +253,7 @@ DEFINE_DECODE_STREAMS(8, 8)
 
 /* ---- segments ---- */
 
-static void start_reader(readers *r, int stream, const uint8_t *at, size_t size)
+static void start_stream(dcz_segment *r, int stream, const uint8_t *at, size_t size)
 {
     r->at[stream] = at;
     r->end[stream] = at + size;
@@ -279,24 +271,17 @@ dcz_status dcz_read_varint(const uint8_t **at, const uint8_t *end, size_t *numbe
     return DCZ_LONG_VARINT;
 }
 
-static dcz_status decode_single(const dcz_decoder *decoder, readers *r, const uint8_t *at,
-                                size_t count, void *out)
+static dcz_status start_single(dcz_segment *r, const uint8_t *at)
 {
     size_t size;
     dcz_status status = dcz_read_varint(&at, r->payload_end, &size);
     if (status != DCZ_OK) return status;
     if (size > (size_t)(r->payload_end - at)) return DCZ_TRUNCATED_STREAM;
-    start_reader(r, 0, at, size);
-    switch (decoder->item_size) {
-    case 1: return decode_1_streams_1(decoder, r, count, out);
-    case 2: return decode_1_streams_2(decoder, r, count, out);
-    case 4: return decode_1_streams_4(decoder, r, count, out);
-    default: return decode_1_streams_8(decoder, r, count, out);
-    }
+    start_stream(r, 0, at, size);
+    return DCZ_OK;
 }
 
-static dcz_status decode_many(const dcz_decoder *decoder, readers *r, const uint8_t *at,
-                              size_t count, void *out)
+static dcz_status start_many(dcz_segment *r, const uint8_t *at)
 {
     const uint8_t *header = at;
     if ((size_t)(r->payload_end - at) < 2 * DCZ_STREAMS) return DCZ_TRUNCATED_HEADER;
@@ -304,14 +289,37 @@ static dcz_status decode_many(const dcz_decoder *decoder, readers *r, const uint
     for (int s = 0; s < DCZ_STREAMS; s++) {
         size_t size = header[2 * s] | (size_t)header[2 * s + 1] << 8;
         if (size > (size_t)(r->payload_end - at)) return DCZ_TRUNCATED_STREAM;
-        start_reader(r, s, at, size);
+        start_stream(r, s, at, size);
         at += size;
     }
+    return DCZ_OK;
+}
+
+dcz_status dcz_start_segment(dcz_segment *segment, const dcz_decoder *decoder,
+                             const uint8_t *payload, size_t size, size_t offset, size_t count)
+{
+    segment->payload_end = payload + size;
+    segment->left = count;
+    segment->streams = 0;
+    if (count == 0 || decoder->code.used == 1) return DCZ_OK;
+    segment->streams = count < DCZ_MANY_STREAMS_FROM ? 1 : DCZ_STREAMS;
+    if (segment->streams == 1) return start_single(segment, payload + offset);
+    return start_many(segment, payload + offset);
+}
+
+static void decode_next(const dcz_decoder *decoder, dcz_segment *r, size_t count, void *out)
+{
+    if (r->streams == 1) switch (decoder->item_size) {
+        case 1: decode_1_streams_1(decoder, r, count, out); return;
+        case 2: decode_1_streams_2(decoder, r, count, out); return;
+        case 4: decode_1_streams_4(decoder, r, count, out); return;
+        default: decode_1_streams_8(decoder, r, count, out); return;
+        }
     switch (decoder->item_size) {
-    case 1: return decode_8_streams_1(decoder, r, count, out);
-    case 2: return decode_8_streams_2(decoder, r, count, out);
-    case 4: return decode_8_streams_4(decoder, r, count, out);
-    default: return decode_8_streams_8(decoder, r, count, out);
+    case 1: decode_8_streams_1(decoder, r, count, out); return;
+    case 2: decode_8_streams_2(decoder, r, count, out); return;
+    case 4: decode_8_streams_4(decoder, r, count, out); return;
+    default: decode_8_streams_8(decoder, r, count, out);
     }
 }
 
@@ -321,19 +329,35 @@ static void fill_with_single(const dcz_decoder *decoder, size_t count, void *out
     for (size_t i = 0; i < count; i++) dcz_put_value(out, decoder->item_size, i, value);
 }
 
+size_t dcz_next_symbols(dcz_segment *segment, const dcz_decoder *decoder, size_t most, void *out)
+{
+    size_t count = segment->left;
+    if (count > most) {
+        /* Whole refills of all streams: what is left over would be decoded slowly. */
+        size_t unit = segment->streams ? WORD_BITS / decoder->code.longest * segment->streams : 1;
+        count = most / unit * unit;
+    }
+    segment->left -= count;
+    if (segment->streams)
+        decode_next(decoder, segment, count, out);
+    else
+        fill_with_single(decoder, count, out);
+    return count;
+}
+
+dcz_status dcz_end_segment(const dcz_segment *segment)
+{
+    return check_ends(segment, segment->streams);
+}
+
 dcz_status dcz_decode_segment(const dcz_decoder *decoder, const uint8_t *payload, size_t size,
                               size_t offset, size_t count, void *out)
 {
-    readers r;
-    r.payload_end = payload + size;
-    if (count == 0) return DCZ_OK;
-    if (decoder->code.used == 1) {
-        fill_with_single(decoder, count, out);
-        return DCZ_OK;
-    }
-    if (count < DCZ_MANY_STREAMS_FROM)
-        return decode_single(decoder, &r, payload + offset, count, out);
-    return decode_many(decoder, &r, payload + offset, count, out);
+    dcz_segment segment;
+    dcz_status status = dcz_start_segment(&segment, decoder, payload, size, offset, count);
+    if (status != DCZ_OK) return status;
+    dcz_next_symbols(&segment, decoder, count, out);
+    return dcz_end_segment(&segment);
 }
 
 dcz_status dcz_skip_segment(const uint8_t *payload, size_t size, size_t count, size_t *position)

@@ -59,7 +59,15 @@ typedef enum {
     DCZ_BAD_SURVIVOR_COUNT,
     DCZ_GAP_TOO_LONG,
     DCZ_GAP_MISMATCH,
-    DCZ_LAST_FILLER
+    DCZ_LAST_FILLER,
+    DCZ_TRUNCATED_TABLE,
+    DCZ_BAD_TABLE_FLAGS,
+    DCZ_BAD_FIRST_INDEX,
+    DCZ_BAD_SPAN,
+    DCZ_BAD_INDEX_MAP,
+    DCZ_BAD_PAIR_MAP,
+    DCZ_BAD_PAIRS,
+    DCZ_WRONG_ALPHABET
 } dcz_status;
 
 /* A cause in words. */
@@ -115,6 +123,30 @@ dcz_status dcz_skip_segment(const uint8_t *payload, size_t size, size_t count, s
  * at `out`. On failure what is in `out` is unspecified. */
 dcz_status dcz_decode_segment(const dcz_decoder *decoder, const uint8_t *payload, size_t size,
                               size_t offset, size_t count, void *out);
+
+/* A segment on its way out, some symbols at a time. */
+typedef struct {
+    const uint8_t *volatile at[DCZ_STREAMS]; /* next byte to load */
+    const uint8_t *end[DCZ_STREAMS];         /* declared end of each stream */
+    uint64_t word[DCZ_STREAMS];
+    const uint8_t *payload_end;
+    size_t streams; /* none if there is nothing to read */
+    size_t left;    /* symbols */
+} dcz_segment;
+
+/* No fewer symbols can be asked for at a time. */
+#define DCZ_LEAST_SYMBOLS 512
+
+/* Starts the segment of `count` symbols at payload[offset], offset <= size. */
+dcz_status dcz_start_segment(dcz_segment *segment, const dcz_decoder *decoder,
+                             const uint8_t *payload, size_t size, size_t offset, size_t count);
+
+/* Decodes the next symbols at `out`, and returns how many: all that are left, or about `most`,
+ * which is DCZ_LEAST_SYMBOLS at least. What a corrupt segment gives is unspecified. */
+size_t dcz_next_symbols(dcz_segment *segment, const dcz_decoder *decoder, size_t most, void *out);
+
+/* When no symbol is left: whether the segment was well-formed. */
+dcz_status dcz_end_segment(const dcz_segment *segment);
 
 /* Checks that gaps leave room for `survivors` values in a block of `length` positions. */
 dcz_status dcz_check_gaps(const uint16_t *gaps, size_t count, uint16_t filler, size_t survivors,

@@ -26,7 +26,8 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     symbol_array,
 )
-from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count, write_digests
+from dcz.codec.kernels.native_digest import NO_DIGESTS, write_short_digest
+from dcz.codec.kernels.reference_digest import Digests, write_digests
 
 __all__ = [
     "code_lengths",
@@ -42,10 +43,6 @@ __all__ = [
     "write_digests",
     "write_lengths",
 ]
-
-# The kernels leave the digest of a shorter chunk, which only the last can be, to the library.
-_DIGEST_SHORT = 240
-_NO_DIGESTS: Digests = np.empty(0, np.uint64)
 
 
 def count_symbols(symbols: Symbols, alphabet: int) -> Integers:
@@ -150,9 +147,9 @@ def decode_dense(
         _values(codebook),
         out.itemsize,
         _unsigned_bytes(out),
-        _NO_DIGESTS if digests is None else digests,
+        NO_DIGESTS if digests is None else digests,
     )
-    _write_short_digest(out, digests)
+    write_short_digest(out, digests)
 
 
 def decode_sparse(
@@ -186,17 +183,9 @@ def decode_sparse(
         out.itemsize,
         min(span, max(len(out), 1)),
         _unsigned_bytes(out),
-        _NO_DIGESTS if digests is None else digests,
+        NO_DIGESTS if digests is None else digests,
     )
-    _write_short_digest(out, digests)
-
-
-def _write_short_digest(out: Array, digests: Digests | None) -> None:
-    if digests is None:
-        return
-    last = (digest_count(out.nbytes) - 1) * DIGEST_CHUNK
-    if out.nbytes - last <= _DIGEST_SHORT:
-        write_digests(out.view(np.uint8)[last:], digests[-1:])
+    write_short_digest(out, digests)
 
 
 def _lengths(lengths: Bytes) -> Bytes:

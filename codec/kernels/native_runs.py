@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,12 @@ from dcz.codec.kernels.coding_arguments import (
     Integers,
     Symbols,
     check_alphabet,
-    check_output,
     symbol_array,
 )
 from dcz.codec.kernels.reference_runs import (
     Bins,
-    ClassCode,
     Groups,
     checked_groups,
-    checked_offsets,
     checked_rows,
     checked_tables,
 )
@@ -69,29 +65,3 @@ def nearest_classes(counts: Integers, rates: Integers) -> tuple[Bytes, Integers]
     nearest, sums = np.empty(len(counts), np.uint8), np.zeros_like(rates)
     _kernels.nearest_classes(counts, counts.shape[1], rates, nearest, sums)
     return nearest, sums
-
-
-def decode_runs(
-    payload: Any,
-    offsets: Integers,
-    classes: Bytes,
-    length: int,
-    runs_in_block: int,
-    codes: Sequence[ClassCode],
-    out: Array,
-) -> None:
-    """Decode runs that are in classes: see `reference_runs.decode_runs`."""
-    check_output(out)
-    _kernels.decode_runs(
-        payload,
-        checked_offsets(offsets, len(classes), runs_in_block, len(codes)),
-        np.ascontiguousarray(classes, np.uint8),
-        length,
-        runs_in_block,
-        np.concatenate([np.ascontiguousarray(code.lengths, np.uint8) for code in codes]),
-        np.array([len(code.lengths) for code in codes], np.int64),
-        np.array([code.width for code in codes], np.int64),
-        np.concatenate([np.ascontiguousarray(code.values).view(np.uint8) for code in codes]),
-        out.itemsize,
-        out.view(np.uint8),
-    )

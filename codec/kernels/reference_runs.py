@@ -6,8 +6,6 @@ tensor have the same length (the last may be shorter), and each is in a group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,38 +17,17 @@ from dcz.codec.kernels.coding_arguments import (
     Integers,
     Symbols,
     check_alphabet,
-    check_output,
     integer_array,
     require,
     symbol_array,
 )
-from dcz.codec.kernels.reference_decoding import decode_dense
+from dcz.codec.kernels.reference_classes import CLASS_LIMIT
 from dcz.codec.kernels.weight_arguments import index_type, value_array
 
-CLASS_LIMIT = 16
 _PIECE = 1 << 22
 
 Groups = npt.NDArray[np.uint32]
 Bins = npt.NDArray[np.uint16]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassCode:
-    """The code of one class of runs.
-
-    Attributes
-    ----------
-    lengths : uint8[alphabet]
-        Code length of each symbol.
-    width : int
-        Elements that a symbol stands for, 1 or 2.
-    values : array[alphabet * width]
-        The values of each symbol's elements, in the dtype that is decoded.
-    """
-
-    lengths: Bytes
-    width: int
-    values: Array
 
 
 def find_bins(values: npt.NDArray[Any], scale: float, low: float) -> Bins:
@@ -172,63 +149,6 @@ def nearest_classes(counts: Integers, rates: Integers) -> tuple[Bytes, Integers]
     return nearest, sums
 
 
-def decode_runs(
-    payload: Any,
-    offsets: Integers,
-    classes: Bytes,
-    length: int,
-    runs_in_block: int,
-    codes: Sequence[ClassCode],
-    out: Array,
-) -> None:
-    """Decode runs that are in classes, each with a code of its own.
-
-    In every block of runs the symbols of one class are a segment of their own; the elements of
-    its runs fill whole symbols, and what is left over of the last is dropped.
-
-    Parameters
-    ----------
-    payload : buffer
-    offsets : int64[blocks, classes]
-        Where each segment begins in the payload, in bytes.
-    classes : uint8[runs]
-        The class of each run.
-    length : int
-        Elements of a run.
-    runs_in_block : int
-    codes : sequence of ClassCode, at most 16
-    out : array[n]
-        Receives the elements, of which the last run may have fewer.
-
-    Raises
-    ------
-    ValueError
-        If the arguments do not fit together or the payload is not well-formed.
-    """
-    check_output(out)
-    offsets = checked_offsets(offsets, len(classes), runs_in_block, len(codes))
-    require(len(classes) == -(-len(out) // length), "the runs do not fill the output")
-    require(len(classes) == 0 or int(classes.max()) < len(codes), "a run is in no class")
-    target = out.view(f"u{out.itemsize}")
-    for block, own in enumerate(offsets):
-        part = slice(block * runs_in_block, (block + 1) * runs_in_block)
-        place = target[part.start * length : part.stop * length]
-        kind = np.repeat(classes[part], length)[: place.size]
-        for k, code in enumerate(codes):
-            member = kind == k
-            place[member] = _decode_class(payload, own[k : k + 1], int(member.sum()), code)
-
-
-def _decode_class(payload: Any, offset: Integers, elements: int, code: ClassCode) -> Array:
-    """Elements of one class in one block, as unsigned integers."""
-    item_size = code.values.itemsize
-    symbols = -(-elements // code.width)
-    values = np.ascontiguousarray(code.values).view(f"u{item_size * code.width}")
-    out = np.empty(symbols, values.dtype)
-    decode_dense(payload, offset, np.array([symbols]), code.lengths, values, out)
-    return out.view(f"u{item_size}")[:elements]
-
-
 def _group_pieces(count: int, length: int, groups: Groups) -> Any:
     """For pieces of the elements, where each begins and the group of each of its elements."""
     for start in range(0, count, _PIECE):
@@ -258,13 +178,3 @@ def checked_rows(counts: Integers, rates: Integers) -> tuple[Integers, Integers]
     fit = counts.ndim == rates.ndim == 2 and counts.shape[1] == rates.shape[1] > 0
     require(fit and 1 <= len(rates) <= CLASS_LIMIT, "counts and rates do not fit together")
     return counts, rates
-
-
-def checked_offsets(offsets: Integers, runs: int, runs_in_block: int, classes: int) -> Integers:
-    """Return offsets as int64[blocks, classes]; ValueError unless there are that many."""
-    require(runs_in_block >= 1, "a run has at least one element")
-    require(1 <= classes <= CLASS_LIMIT, "there are 1 to 16 classes")
-    array = integer_array(offsets)
-    blocks = -(-runs // runs_in_block)
-    require(array.size == blocks * classes, "blocks and offsets differ in number")
-    return array.reshape(blocks, classes)

@@ -114,33 +114,3 @@ void dcz_nearest_classes(const int64_t *counts, size_t rows, size_t alphabet,
         for (size_t i = 0; i < alphabet; i++) own[i] += counts[i];
     }
 }
-
-/* ---- putting runs in their places ---- */
-
-enum { PIECE = 32, SHORT_RUN = 256 };
-
-/* Whole pieces, of which the last reaches into the next run's place: that run comes later. */
-static DCZ_ALWAYS_INLINE void copy_pieces(uint8_t *out, const uint8_t *from, size_t bytes)
-{
-    for (size_t done = 0; done < bytes; done += PIECE) memcpy(out + done, from + done, PIECE);
-}
-
-DCZ_FOR_NEWER_PROCESSORS
-void dcz_put_runs(const uint8_t *classes, size_t size, size_t bytes,
-                  const uint8_t *from[DCZ_CLASS_LIMIT], uint8_t *out)
-{
-    if (bytes <= SHORT_RUN)
-        for (; size >= bytes + PIECE; size -= bytes, out += bytes) {
-            const uint8_t **next = &from[*classes++];
-            copy_pieces(out, *next, bytes);
-            *next += bytes;
-        }
-    while (size > 0) {
-        size_t own = size < bytes ? size : bytes;
-        const uint8_t **next = &from[*classes++];
-        memcpy(out, *next, own);
-        *next += own;
-        out += own;
-        size -= own;
-    }
-}

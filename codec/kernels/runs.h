@@ -1,5 +1,4 @@
-/* Runs of equal length and their classes: counting, quantizing, and decoding with a code for each
- * class. No function allocates; all arguments must be as documented. */
+/* Runs of equal length and their groups: counting, quantizing, and finding classes. No function allocates; all arguments must be as documented. */
 #ifndef DCZ_RUNS_H
 #define DCZ_RUNS_H
 
@@ -30,14 +29,5 @@ int dcz_map_runs(const dcz_runs *runs, const uint16_t *bins, const uint16_t *tab
  * first of equals. The rows of each class are added up in `sums`. All sums fit their type. */
 void dcz_nearest_classes(const int64_t *counts, size_t rows, size_t alphabet,
                          const int64_t *rates, size_t classes, uint8_t *nearest, int64_t *sums);
-
-#define DCZ_CLASS_LIMIT 16
-/* Bytes that may be read after the end of what dcz_put_runs copies. */
-#define DCZ_COPY_SLACK 32
-
-/* Writes `size` bytes of runs of `bytes` bytes each, the last perhaps shorter, one after the
- * other: run i is the next from[classes[i]]. */
-void dcz_put_runs(const uint8_t *classes, size_t size, size_t bytes,
-                  const uint8_t *from[DCZ_CLASS_LIMIT], uint8_t *out);
 
 #endif

@@ -1,0 +1,96 @@
+"""The kernels on classes of runs in C: arrays are brought into shape here, used and checked there.
+
+`reference_classes` documents each function; the two modules agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dcz.codec.kernels import _kernels
+from dcz.codec.kernels.coding_arguments import (
+    ALPHABET_LIMIT,
+    Array,
+    Bytes,
+    Integers,
+    check_output,
+    integer_array,
+    require,
+)
+from dcz.codec.kernels.native_digest import NO_DIGESTS, write_short_digest
+from dcz.codec.kernels.reference_classes import CLASS_LIMIT, ClassCodes, class_values
+from dcz.codec.kernels.reference_digest import Digests
+
+
+def read_class_codes(
+    payload: Any, position: int, classes: int, levels: int, item_size: int
+) -> tuple[ClassCodes, int]:
+    """Read the tables of classes: see `reference_classes.read_class_codes`."""
+    require(1 <= classes <= CLASS_LIMIT, "there are 1 to 16 classes")
+    alphabets, widths = np.empty(classes, np.int64), np.empty(classes, np.int64)
+    # Room for the worst case costs nothing: only what is written to takes memory.
+    lengths = np.empty(classes * ALPHABET_LIMIT, np.uint8)
+    members = np.empty(2 * lengths.size, np.uint16)
+    end, symbols, elements = _kernels.read_class_codes(
+        payload, position, levels, item_size, alphabets, widths, lengths, members
+    )
+    return ClassCodes(alphabets, widths, lengths[:symbols], members[:elements]), end
+
+
+def find_class_segments(
+    payload: Any,
+    position: int,
+    classes: Bytes,
+    length: int,
+    runs_in_block: int,
+    numel: int,
+    codes: ClassCodes,
+) -> Integers:
+    """Find the segments of all blocks: see `reference_classes.find_class_segments`."""
+    require(length >= 1 and runs_in_block >= 1, "a run has at least one element")
+    blocks = -(-len(classes) // runs_in_block)
+    found = np.empty(blocks * len(codes.alphabets) + 1, np.int64)
+    _kernels.find_class_segments(
+        payload,
+        position,
+        np.ascontiguousarray(classes, np.uint8),
+        length,
+        runs_in_block,
+        numel,
+        codes.alphabets,
+        codes.widths,
+        found,
+    )
+    return found
+
+
+def decode_runs(
+    payload: Any,
+    offsets: Integers,
+    classes: Bytes,
+    length: int,
+    runs_in_block: int,
+    codes: ClassCodes,
+    codebook: Array,
+    out: Array,
+    digests: Digests | None = None,
+) -> None:
+    """Decode runs that are in classes: see `reference_classes.decode_runs`."""
+    check_output(out)
+    _kernels.decode_runs(
+        payload,
+        integer_array(offsets),
+        np.ascontiguousarray(classes, np.uint8),
+        length,
+        runs_in_block,
+        codes.lengths,
+        codes.alphabets,
+        codes.widths,
+        class_values(codes, codebook, out),
+        out.itemsize,
+        out.view(np.uint8),
+        NO_DIGESTS if digests is None else digests,
+    )
+    write_short_digest(out, digests)
