@@ -28,7 +28,7 @@ from dcz.codec.trellis import TrellisTensor
 PADDING = 64
 # Where a few bytes of a frame's head may decide, all that can code a tensor is tried.
 SMALL = 4096
-VARIED_SAMPLE = 1 << 15
+VARIED_SAMPLE = 1 << 14
 # A codebook is worth the time to find it if it saves at least this part of the planes' bytes.
 WORTH = 64
 
@@ -172,24 +172,29 @@ def is_too_varied(array: AnyArray) -> bool:
     """Whether a large tensor of 16-bit floats has too many values for a codebook to be worth it.
 
     Told from a sample: a codebook holds the sample's values at least, and its indices take their
-    joint entropy; byte planes take the entropies of the bytes.
+    joint entropy; byte planes take the entropies of the bytes. What the sample's own entropy is too
+    low by is added (Miller 1955): half a nat for each value.
     """
     if not is_floating(array.dtype) or array.dtype.itemsize != 2 or array.size < VARIED_SAMPLE:
         return False
-    low, high = kernels.split_planes(array[:VARIED_SAMPLE], rotated=True)
-    apart = _entropy(kernels.count_bytes(low)) + _entropy(kernels.count_bytes(high))
-    words = np.sort(patterns(array[:VARIED_SAMPLE]), kind="stable")
+    sample = array[:VARIED_SAMPLE]
+    planes = [kernels.count_bytes(plane) for plane in kernels.split_planes(sample, rotated=True)]
+    words = np.sort(patterns(sample), kind="stable")
     ends = np.flatnonzero(words[1:] != words[:-1])
     counts = np.diff(ends, prepend=-1, append=words.size - 1)
-    codebook = 16 * counts.size * VARIED_SAMPLE // array.size
-    return WORTH * (_entropy(counts) + codebook) >= (WORTH - 1) * apart
+    apart, joint = _entropies(np.concatenate(planes), counts)
+    codebook = 16 * counts.size * sample.size // array.size
+    unseen = 72 * counts.size // 100
+    return WORTH * (joint + unseen + codebook) >= (WORTH - 1) * apart
 
 
-def _entropy(counts: AnyArray) -> int:
-    """Order-0 entropy in whole bits, equal on every machine."""
-    used = counts[counts > 0]
-    bits = used * (log2(used.sum()) - log2(used))
-    return int(np.rint(64 * bits).astype(np.int64).sum()) // 64
+def _entropies(*counts: AnyArray) -> list[int]:
+    """Order-0 entropies of a sample's symbols in whole bits, equal on every machine."""
+    ends = np.cumsum([each.size for each in counts])
+    each = np.concatenate(counts)
+    bits = each * (log2(VARIED_SAMPLE) - log2(np.maximum(each, 1)))
+    parts = np.split(np.rint(64 * bits).astype(np.int64), ends[:-1])
+    return [int(part.sum()) // 64 for part in parts]
 
 
 def smallest(frames: Sequence[Frame]) -> Frame:

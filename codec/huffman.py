@@ -24,7 +24,6 @@ from dcz.codec.varint import Cursor, encode_varint
 
 MAX_ALPHABET = 4096
 MAX_LENGTH = 15
-LONGEST_WORD = 7
 
 Lengths = npt.NDArray[np.uint8]
 
@@ -58,16 +57,6 @@ def encode_table(lengths: Lengths) -> bytes:
     return size if lengths.size == 1 else size + kernels.write_lengths(lengths)
 
 
-def table_size(lengths: Lengths) -> int:
-    """Bytes that `encode_table` takes, or one more, without writing them."""
-    first = first_guess(lengths.size)
-    steps = lengths[1:].astype(np.int8) - lengths[:-1].astype(np.int8)
-    same, up, down = (int(np.count_nonzero(steps == step)) for step in (0, 1, -1))
-    jumps = steps.size - same - up - down + (int(lengths[0]) != first)
-    bits = same + 2 * up + 3 * down + LONGEST_WORD * jumps + 1
-    return 2 + -(-bits // 8)
-
-
 def decode_table(cursor: Cursor, what: str) -> Lengths:
     """Read a table written by `encode_table`. Raises CorruptError unless the code is complete."""
     alphabet = cursor.varint(f"{what} alphabet", low=1, high=MAX_ALPHABET)
@@ -77,8 +66,3 @@ def decode_table(cursor: Cursor, what: str) -> Lengths:
         lengths, size = kernels.read_lengths(cursor.rest, alphabet)
     cursor.skip(size)
     return lengths
-
-
-def first_guess(alphabet: int) -> int:
-    """The length assumed before the first symbol: ceil(log2 alphabet)."""
-    return (alphabet - 1).bit_length()

@@ -77,6 +77,19 @@ class _Draft(NamedTuple):
     lengths: Lengths | None = None
 
 
+class _Pairs(NamedTuple):
+    """Two planes as pairs: a symbol for each element, and how often each symbol occurs."""
+
+    symbols: AnyArray
+    counts: AnyArray
+    low_bits: int
+
+    @classmethod
+    def of(cls, planes: AnyArray, low_bits: int) -> _Pairs:
+        """The last two planes as pairs."""
+        return cls(*kernels.pair_symbols(planes[-2], planes[-1], low_bits), low_bits)
+
+
 def encode_planes(planes: AnyArray, upper_bits: int) -> list[EncodedPlane]:
     """Code the planes of one chunk.
 
@@ -87,17 +100,15 @@ def encode_planes(planes: AnyArray, upper_bits: int) -> list[EncodedPlane]:
     upper_bits : int
         How many of the last plane but one's upper bits may be coded with the last; 0 for none.
     """
-    pairs = None
-    if upper_bits:
-        pairs = kernels.count_pairs(planes[-2], planes[-1], 8 - upper_bits)
-    counts = [kernels.count_bytes(plane) for plane in planes[: -1 if upper_bits else None]]
+    pairs = _Pairs.of(planes, 8 - upper_bits) if upper_bits else None
+    counts = [kernels.count_bytes(plane) for plane in planes[: -1 if pairs else None]]
     if pairs is not None:
-        counts.append(pairs.reshape(256, -1).sum(axis=1))
+        counts.append(pairs.counts.reshape(256, -1).sum(axis=1))
     drafts = [_draft(plane, count) for plane, count in zip(planes, counts, strict=True)]
     pair = None
     if pairs is not None and _may_pair(drafts):
         limit = drafts[-1].size + drafts[-2].size
-        pair = _encode_pair(planes[-2:], counts[-2], pairs, limit)
+        pair = _encode_pair(pairs, planes[-2], counts[-2], limit)
     alone = len(planes) - 2 if pair else len(planes)
     coded = [_write(planes[i], counts[i], drafts[i]) for i in range(alone)]
     return coded + (pair or [])
@@ -131,7 +142,7 @@ def _is_noise(counts: AnyArray, size: int) -> bool:
 def _coded_size(counts: AnyArray, lengths: Lengths) -> int:
     """Bytes of a table and of one segment, padding at its most."""
     bits = cross_entropy_bits(counts, lengths)
-    return huffman.table_size(lengths) + bits // 8 + SEGMENT_OVERHEAD
+    return len(huffman.encode_table(lengths)) + bits // 8 + SEGMENT_OVERHEAD
 
 
 def _repeats(plane: AnyArray) -> bool:
@@ -182,22 +193,22 @@ def _encode_huffman(symbols: AnyArray, lengths: Lengths) -> list[Buffer]:
 
 
 def _encode_pair(
-    planes: AnyArray, low_counts: AnyArray, counts: AnyArray, limit: int
+    pairs: _Pairs, low: AnyArray, low_counts: AnyArray, limit: int
 ) -> list[EncodedPlane] | None:
     """The two planes as a pair, or None if that takes `limit` bytes or more."""
+    counts, low_bits = pairs.counts, pairs.low_bits
     symbols_per_byte = counts.size // 256
-    low_bits = 9 - symbols_per_byte.bit_length()
-    used = np.flatnonzero(counts) // symbols_per_byte
-    base, end = int(used[0]), int(used[-1]) + 1
-    occurring = counts[base * symbols_per_byte : end * symbols_per_byte]
+    used = np.flatnonzero(counts)
+    base = int(used[0]) // symbols_per_byte
+    first, end = base * symbols_per_byte, (int(used[-1]) // symbols_per_byte + 1) * symbols_per_byte
+    occurring = counts[first:end]
     if occurring.size > huffman.MAX_ALPHABET:
         return None
     lengths = kernels.code_lengths(occurring, PAIR_LIMIT)
-    if _coded_size(occurring, lengths) + planes.shape[1] * low_bits // 8 >= limit:
+    if _coded_size(occurring, lengths) + low.size * low_bits // 8 >= limit:
         return None
-    symbols = kernels.pair_symbols(planes[0], planes[1], low_bits, base)
-    data = _encode_huffman(symbols, lengths)
-    below = (bytes([LOW_BITS, low_bits]), kernels.pack_bits(planes[0], low_bits))
+    data = _encode_huffman(np.subtract(pairs.symbols, first, out=pairs.symbols), lengths)
+    below = (bytes([LOW_BITS, low_bits]), kernels.pack_bits(low, low_bits))
     joined = (bytes([JOINED, base]), encode_varint(sum(map(len, data))), *data)
     return [
         EncodedPlane(below, f"-low-{low_bits}", low_counts.reshape(-1, 1 << low_bits).sum(axis=0)),
@@ -342,7 +353,7 @@ def count_planes(planes: list[CodedPlane]) -> list[EncodedPlane]:
         elif plane.method == JOINED:
             low_bits = planes[number - 1].parameter
             stream, alphabet = f"-joined-{8 - low_bits}", 256 << 8 - low_bits
-            symbols = kernels.pair_symbols(decoded[number - 1], symbols, low_bits, 0)
+            symbols, _ = kernels.pair_symbols(decoded[number - 1], symbols, low_bits)
         counts = kernels.count_symbols(symbols, alphabet)
         counted.append(EncodedPlane((bytes(plane.size),), stream, counts))
     return counted

@@ -57,23 +57,24 @@ _UPPER_BITS = {
 def encode(arrays: Sequence[AnyArray]) -> Frame:
     """Code one or more flat arrays of one dtype without loss."""
     flat = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-    rotated = flat.dtype in _UPPER_BITS
+    rotated, upper_bits = flat.dtype in _UPPER_BITS, _UPPER_BITS.get(flat.dtype, 0)
     payload = _Payload(_most_bytes(flat))
     payload.append(bytes([ROTATED if rotated else PLAIN]))
     statistics = _PlaneStatistics()
-    zeros = not rotated
+    zeros = 0
     for start in range(0, flat.size, CHUNK):
-        planes = kernels.split_planes(flat[start : start + CHUNK], rotated=rotated)
-        coded = encode_planes(planes, _UPPER_BITS.get(flat.dtype, 0))
-        zeros = zeros or _may_hold_zeros(coded[-1])
+        chunk = flat[start : start + CHUNK]
+        coded = encode_planes(kernels.split_planes(chunk, rotated=rotated), upper_bits)
+        if not rotated or _may_hold_zeros(coded[-1]):
+            zeros += chunk.size - count_nonzero(chunk)
         statistics.add(coded)
         for plane in coded:
             for piece in plane.pieces:
                 payload.append(piece)
     parts = Parts()
     parts.add("lossless", payload.size)
-    nonzero = tuple(count_nonzero(array) if zeros else array.size for array in arrays)
-    description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), nonzero)
+    each = [count_nonzero(array) for array in arrays] if len(arrays) > 1 else [flat.size - zeros]
+    description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), tuple(each))
     return Frame(CODER, payload.written(), description)
 
 

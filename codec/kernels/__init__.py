@@ -53,7 +53,6 @@ if BACKEND == "c":
     )
     from dcz.codec.kernels.native_planes import (
         count_bytes,
-        count_pairs,
         join_planes,
         pack_bits,
         pair_symbols,
@@ -115,7 +114,6 @@ else:
     )
     from dcz.codec.kernels.reference_planes import (
         count_bytes,
-        count_pairs,
         join_planes,
         pack_bits,
         pair_symbols,
@@ -165,7 +163,6 @@ __all__ = [
     "count_bytes",
     "count_cells",
     "count_magnitudes",
-    "count_pairs",
     "count_runs",
     "count_symbols",
     "decode_dense",

@@ -133,14 +133,14 @@ static PyObject *count_bytes(PyObject *Py_UNUSED(module), PyObject *args)
 
 /* ---- pairs of planes ---- */
 
-static int count_pairs_checked(const Py_buffer *b, unsigned low_bits)
+static int symbols_checked(const Py_buffer *b, unsigned low_bits)
 {
     size_t count = (size_t)b[0].len, alphabet;
     uint32_t *scratch;
-    if (!is_low_bits(low_bits) || !is_size(&b[1], count)) return 0;
+    if (!is_low_bits(low_bits) || !is_size(&b[1], count) || !are_pairs(&b[2], count)) return 0;
     alphabet = (size_t)256 << (8 - low_bits);
-    if (!is_size(&b[2], alphabet * sizeof(int64_t))) return 0;
-    if ((uintptr_t)b[2].buf % sizeof(int64_t)) return refuse("an array is not aligned");
+    if (!is_size(&b[3], alphabet * sizeof(int64_t))) return 0;
+    if ((uintptr_t)b[3].buf % sizeof(int64_t)) return refuse("an array is not aligned");
     if (count >= DCZ_COUNT_LIMIT) return refuse("the bytes are too many");
     scratch = PyMem_Malloc(4 * alphabet * sizeof *scratch);
     if (!scratch) {
@@ -148,41 +148,20 @@ static int count_pairs_checked(const Py_buffer *b, unsigned low_bits)
         return 0;
     }
     Py_BEGIN_ALLOW_THREADS
-    dcz_count_pairs(b[0].buf, b[1].buf, count, low_bits, scratch, b[2].buf);
+    dcz_pair_symbols(b[0].buf, b[1].buf, count, low_bits, scratch, b[2].buf, b[3].buf);
     Py_END_ALLOW_THREADS
     PyMem_Free(scratch);
     return 1;
 }
 
-static PyObject *count_pairs(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    Py_buffer b[3] = {{0}};
-    unsigned low_bits;
-    int done = 0;
-    if (PyArg_ParseTuple(args, "y*y*Iw*", &b[0], &b[1], &low_bits, &b[2]))
-        done = count_pairs_checked(b, low_bits);
-    return finish(done, b, 3);
-}
-
-static int symbols_checked(const Py_buffer *b, unsigned low_bits, unsigned char base)
-{
-    size_t count = (size_t)b[0].len;
-    if (!is_low_bits(low_bits) || !is_size(&b[1], count) || !are_pairs(&b[2], count)) return 0;
-    Py_BEGIN_ALLOW_THREADS
-    dcz_pair_symbols(b[0].buf, b[1].buf, count, low_bits, base, b[2].buf);
-    Py_END_ALLOW_THREADS
-    return 1;
-}
-
 static PyObject *pair_symbols(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Py_buffer b[3] = {{0}};
+    Py_buffer b[4] = {{0}};
     unsigned low_bits;
-    unsigned char base;
     int done = 0;
-    if (PyArg_ParseTuple(args, "y*y*Ibw*", &b[0], &b[1], &low_bits, &base, &b[2]))
-        done = symbols_checked(b, low_bits, base);
-    return finish(done, b, 3);
+    if (PyArg_ParseTuple(args, "y*y*Iw*w*", &b[0], &b[1], &low_bits, &b[2], &b[3]))
+        done = symbols_checked(b, low_bits);
+    return finish(done, b, 4);
 }
 
 static PyObject *pack_bits(PyObject *Py_UNUSED(module), PyObject *args)
@@ -226,7 +205,6 @@ PyMethodDef dcz_planes_methods[] = {
     {"split_planes", split_planes, METH_VARARGS, NULL},
     {"join_planes", join_planes, METH_VARARGS, NULL},
     {"count_bytes", count_bytes, METH_VARARGS, NULL},
-    {"count_pairs", count_pairs, METH_VARARGS, NULL},
     {"pair_symbols", pair_symbols, METH_VARARGS, NULL},
     {"pack_bits", pack_bits, METH_VARARGS, NULL},
     {"split_pairs", split_pairs, METH_VARARGS, NULL},

@@ -54,10 +54,9 @@ int dcz_count_symbols(const void *symbols, size_t count, uint32_t item_size, uin
 void dcz_split_block(const void *indices, uint32_t item_size, size_t length, uint32_t filler,
                      uint16_t *gaps, size_t *gap_count, void *levels, size_t *level_count);
 
-/* A code in the form the encoder reads. There are entries for all symbols of one byte, and for
- * `alphabet`, which stands for all larger symbols of two. */
+/* A code in the form the encoder reads. There are entries for all symbols of one byte. */
 #define DCZ_NO_CODE ((uint32_t)1 << 31)
-#define DCZ_ENCODER_ENTRIES (DCZ_ALPHABET_LIMIT + 1)
+#define DCZ_ENCODER_ENTRIES DCZ_ALPHABET_LIMIT
 typedef struct {
     dcz_code code;
     uint32_t codes[DCZ_ENCODER_ENTRIES]; /* or DCZ_NO_CODE */

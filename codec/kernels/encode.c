@@ -138,72 +138,109 @@ static DCZ_ALWAYS_INLINE void store_word(uint8_t *at, uint64_t word)
 #endif
 }
 
-/* Every `stride`-th symbol from `first` on goes into one stream. */
+/* A stream on its way out. */
 typedef struct {
-    const uint8_t *symbols;
-    size_t count;
-    const dcz_encoder *encoder;
-    uint32_t seen; /* all codes used, OR-ed: shows whether a symbol had none */
-} writer;
+    uint8_t *at;   /* the next byte */
+    uint64_t word; /* what is not written yet: `used` bits, at most 7 between two calls */
+    uint32_t used;
+} stream;
 
-/* Writes a stream and returns its size in bytes. With at most 7 bits left over from the store
- * before, a word has room for `per_store` codes. */
-static DCZ_ALWAYS_INLINE size_t write_stream(writer *w, uint32_t item_size, size_t first,
-                                             size_t stride, size_t per_store, uint8_t *out)
+/* Adds the codes of `count` symbols, every `stride`-th one, to a stream, for which its word has
+ * room. Returns all of these codes, OR-ed, which shows whether a symbol had none. */
+static DCZ_ALWAYS_INLINE uint32_t write_some(const dcz_encoder *encoder, const void *symbols,
+                                             uint32_t item_size, size_t first, size_t stride,
+                                             size_t count, stream *s)
 {
-    const uint32_t *codes = w->encoder->codes;
-    const uint8_t *lengths = w->encoder->lengths;
-    const uint32_t alphabet = w->encoder->code.alphabet;
-    const uint8_t *symbols = w->symbols + first * item_size;
-    size_t left = (w->count - first + stride - 1) / stride;
-    uint8_t *at = out;
-    uint64_t word = 0;
-    uint32_t used = 0, seen = 0;
-    while (left > 0) {
-        size_t now = left < per_store ? left : per_store;
-        for (size_t i = 0; i < now; i++) {
-            uint32_t symbol = symbol_at(symbols, item_size, i * stride);
-            if (item_size > 1 && symbol > alphabet) symbol = alphabet;
-            seen |= codes[symbol];
-            word |= (uint64_t)codes[symbol] << used;
-            used += lengths[symbol];
-        }
-        store_word(at, word);
-        at += used >> 3;
-        word >>= used & ~7u;
-        used &= 7;
-        left -= now;
-        symbols += now * stride * item_size;
+    uint32_t seen = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t symbol = symbol_at(symbols, item_size, first + i * stride);
+        uint32_t code = encoder->codes[symbol];
+        seen |= code;
+        s->word |= (uint64_t)code << s->used;
+        s->used += encoder->lengths[symbol];
     }
-    w->seen |= seen;
-    return (size_t)(at - out) + (used > 0);
+    store_word(s->at, s->word);
+    s->at += s->used >> 3;
+    s->word >>= s->used & ~7u;
+    s->used &= 7;
+    return seen;
 }
 
-static DCZ_ALWAYS_INLINE size_t write_items(writer *w, uint32_t item_size, size_t first,
-                                            size_t stride, uint8_t *out)
+/* Writes every `stride`-th symbol from `first` to before `end`. With at most 7 bits left over from
+ * the store before, a word has room for `per_store` codes. */
+static DCZ_ALWAYS_INLINE uint32_t write_codes(const dcz_encoder *encoder, const void *symbols,
+                                              uint32_t item_size, size_t first, size_t end,
+                                              size_t stride, size_t per_store, stream *to)
 {
-    if (w->encoder->code.longest <= 11) return write_stream(w, item_size, first, stride, 5, out);
-    if (w->encoder->code.longest <= 14) return write_stream(w, item_size, first, stride, 4, out);
-    return write_stream(w, item_size, first, stride, 3, out);
+    stream s = *to;
+    uint32_t seen = 0;
+    size_t left = first < end ? (end - first + stride - 1) / stride : 0;
+    for (; left >= per_store; left -= per_store, first += per_store * stride)
+        seen |= write_some(encoder, symbols, item_size, first, stride, per_store, &s);
+    if (left > 0) seen |= write_some(encoder, symbols, item_size, first, stride, left, &s);
+    *to = s;
+    return seen;
+}
+
+static DCZ_ALWAYS_INLINE uint32_t write_items(const dcz_encoder *encoder, const void *symbols,
+                                              uint32_t item_size, size_t first, size_t end,
+                                              size_t stride, stream *s)
+{
+    const uint32_t longest = encoder->code.longest;
+    if (longest <= 11) return write_codes(encoder, symbols, item_size, first, end, stride, 5, s);
+    if (longest <= 14) return write_codes(encoder, symbols, item_size, first, end, stride, 4, s);
+    return write_codes(encoder, symbols, item_size, first, end, stride, 3, s);
 }
 
 DCZ_FOR_NEWER_PROCESSORS
-static size_t write_bytes(writer *w, size_t first, size_t stride, uint8_t *out)
+static uint32_t largest_of(const uint16_t *symbols, size_t count)
 {
-    return write_items(w, 1, first, stride, out);
+    uint16_t largest = 0;
+    for (size_t i = 0; i < count; i++) largest = symbols[i] > largest ? symbols[i] : largest;
+    return largest;
+}
+
+/* Symbols are coded a block at a time: all streams find them in the nearest cache. */
+enum { BLOCK_SYMBOLS = 4096 };
+
+/* Writes symbols that take turns in `count` streams. */
+static DCZ_ALWAYS_INLINE uint32_t write_streams(const dcz_encoder *encoder, const void *symbols,
+                                                uint32_t item_size, size_t size, stream *streams,
+                                                size_t count)
+{
+    uint32_t seen = 0;
+    for (size_t begin = 0; begin < size; begin += BLOCK_SYMBOLS) {
+        size_t end = size - begin < BLOCK_SYMBOLS ? size : begin + BLOCK_SYMBOLS;
+        const uint16_t *wide = (const uint16_t *)symbols + begin;
+        if (item_size == 2 && largest_of(wide, end - begin) >= encoder->code.alphabet)
+            return DCZ_NO_CODE;
+        for (size_t i = 0; i < count; i++)
+            seen |= write_items(encoder, symbols, item_size, begin + i, end, count, &streams[i]);
+    }
+    return seen;
 }
 
 DCZ_FOR_NEWER_PROCESSORS
-static size_t write_pairs(writer *w, size_t first, size_t stride, uint8_t *out)
+static uint32_t write_bytes(const dcz_encoder *encoder, const void *symbols, size_t size,
+                            stream *streams, size_t count)
 {
-    return write_items(w, 2, first, stride, out);
+    return write_streams(encoder, symbols, 1, size, streams, count);
 }
 
-static size_t write_symbols(writer *w, uint32_t item_size, size_t first, size_t stride,
-                            uint8_t *out)
+DCZ_FOR_NEWER_PROCESSORS
+static uint32_t write_pairs(const dcz_encoder *encoder, const void *symbols, size_t size,
+                            stream *streams, size_t count)
 {
-    if (item_size == 1) return write_bytes(w, first, stride, out);
-    return write_pairs(w, first, stride, out);
+    return write_streams(encoder, symbols, 2, size, streams, count);
+}
+
+/* Returns 0 if a symbol has no code. */
+static int write_symbols(const dcz_encoder *encoder, const void *symbols, uint32_t item_size,
+                         size_t size, stream *streams, size_t count)
+{
+    uint32_t seen = item_size == 1 ? write_bytes(encoder, symbols, size, streams, count)
+                                   : write_pairs(encoder, symbols, size, streams, count);
+    return !(seen & DCZ_NO_CODE);
 }
 
 static size_t write_varint(uint8_t *out, size_t number)
@@ -216,27 +253,43 @@ static size_t write_varint(uint8_t *out, size_t number)
 
 /* The size comes before the stream and is known after it: the stream is written as far on as the
  * longest size takes, and moved. */
-static size_t encode_single(writer *w, uint32_t item_size, uint8_t *out)
+static dcz_encode_status encode_single(const dcz_encoder *encoder, const void *symbols,
+                                       size_t count, uint32_t item_size, uint8_t *out,
+                                       size_t *written)
 {
-    size_t size = write_symbols(w, item_size, 0, 1, out + LONGEST_VARINT);
-    size_t header = write_varint(out, size);
-    memmove(out + header, out + LONGEST_VARINT, size);
-    return header + size;
+    uint8_t *from = out + LONGEST_VARINT;
+    stream only = {from, 0, 0};
+    size_t size, header;
+    if (!write_symbols(encoder, symbols, item_size, count, &only, 1))
+        return DCZ_SYMBOL_WITHOUT_CODE;
+    size = (size_t)(only.at - from) + (only.used > 0);
+    header = write_varint(out, size);
+    memmove(out + header, from, size);
+    *written = header + size;
+    return DCZ_ENCODED;
 }
 
-/* Each stream is written where the one before ended, so that nothing has to be moved. Returns 0
- * if one is too long. */
-static size_t encode_many(writer *w, uint32_t item_size, uint8_t *out)
+/* Each stream is written where it fits whatever the others take, and moved. */
+static dcz_encode_status encode_many(const dcz_encoder *encoder, const void *symbols,
+                                     size_t count, uint32_t item_size, uint8_t *out,
+                                     size_t *written)
 {
-    uint8_t *at = out + 2 * DCZ_STREAMS;
-    for (size_t stream = 0; stream < DCZ_STREAMS; stream++) {
-        size_t size = write_symbols(w, item_size, stream, DCZ_STREAMS, at);
-        if (size > DCZ_STREAM_BYTES_LIMIT) return 0;
-        out[2 * stream] = (uint8_t)size;
-        out[2 * stream + 1] = (uint8_t)(size >> 8);
+    const size_t room = stream_bound(count / DCZ_STREAMS + 1, encoder->code.longest);
+    uint8_t *from = out + 2 * DCZ_STREAMS, *at = from;
+    stream streams[DCZ_STREAMS];
+    for (size_t i = 0; i < DCZ_STREAMS; i++) streams[i] = (stream){from + i * room, 0, 0};
+    if (!write_symbols(encoder, symbols, item_size, count, streams, DCZ_STREAMS))
+        return DCZ_SYMBOL_WITHOUT_CODE;
+    for (size_t i = 0; i < DCZ_STREAMS; i++, from += room) {
+        size_t size = (size_t)(streams[i].at - from) + (streams[i].used > 0);
+        if (size > DCZ_STREAM_BYTES_LIMIT) return DCZ_STREAM_TOO_LONG;
+        out[2 * i] = (uint8_t)size;
+        out[2 * i + 1] = (uint8_t)(size >> 8);
+        memmove(at, from, size);
         at += size;
     }
-    return (size_t)(at - out);
+    *written = (size_t)(at - out);
+    return DCZ_ENCODED;
 }
 
 static int all_are(const void *symbols, size_t count, uint32_t item_size, uint32_t symbol)
@@ -250,7 +303,6 @@ dcz_encode_status dcz_encode_segment(const dcz_encoder *encoder, const void *sym
                                      size_t count, uint32_t item_size, uint8_t *out,
                                      size_t *written)
 {
-    writer w = {.symbols = symbols, .count = count, .encoder = encoder};
     *written = 0;
     if (count == 0) return DCZ_ENCODED;
     if (encoder->code.used == 1)
@@ -258,9 +310,6 @@ dcz_encode_status dcz_encode_segment(const dcz_encoder *encoder, const void *sym
                    ? DCZ_ENCODED
                    : DCZ_SYMBOL_WITHOUT_CODE;
     if (count < DCZ_MANY_STREAMS_FROM)
-        *written = encode_single(&w, item_size, out);
-    else
-        *written = encode_many(&w, item_size, out);
-    if (w.seen & DCZ_NO_CODE) return DCZ_SYMBOL_WITHOUT_CODE;
-    return *written == 0 ? DCZ_STREAM_TOO_LONG : DCZ_ENCODED;
+        return encode_single(encoder, symbols, count, item_size, out, written);
+    return encode_many(encoder, symbols, count, item_size, out, written);
 }

@@ -47,20 +47,14 @@ def count_bytes(plane: Bytes) -> Integers:
     return counts
 
 
-def count_pairs(low: Bytes, high: Bytes, low_bits: int) -> Integers:
-    """Count how often each symbol of two planes occurs: see `reference_planes.count_pairs`."""
+def pair_symbols(low: Bytes, high: Bytes, low_bits: int) -> tuple[Pairs, Integers]:
+    """Symbols of two planes, and their counts: see `reference_planes.pair_symbols`."""
     check_low_bits(low_bits)
-    counts = np.empty(256 << 8 - low_bits, np.int64)
-    _kernels.count_pairs(plane_array(low), plane_array(high), low_bits, counts)
-    return counts
-
-
-def pair_symbols(low: Bytes, high: Bytes, low_bits: int, base: int) -> Pairs:
-    """Symbols of two planes: see `reference_planes.pair_symbols`."""
     low, high = plane_array(low), plane_array(high)
     symbols = np.empty(low.size, np.uint16)
-    _kernels.pair_symbols(low, high, low_bits, base, symbols)
-    return symbols
+    counts = np.empty(256 << 8 - low_bits, np.int64)
+    _kernels.pair_symbols(low, high, low_bits, symbols, counts)
+    return symbols, counts
 
 
 def pack_bits(plane: Bytes, bits: int) -> Bytes:

@@ -6,6 +6,10 @@
 
 #include "decode.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 /* Elements at a time: all their planes stay in the nearest cache. */
 enum { BLOCK = 1024 };
 
@@ -26,28 +30,65 @@ DEFINE_WORD(64)
 
 /* ---- split ---- */
 
-/* The byte at `shift` of each element; `turned` rotates by one bit. */
-#define DEFINE_SPLIT(size)                                                                    \
+/* The byte at `shift` of each element, which is rotated by one bit first if it is `turned`. */
+#define DEFINE_SPLIT_BYTES(size)                                                              \
     static DCZ_ALWAYS_INLINE void split_bytes_##size(const uint8_t *restrict elements,        \
-                                                     size_t count, unsigned turned,           \
+                                                     size_t count, int turned,                \
                                                      unsigned shift, uint8_t *restrict plane) \
     {                                                                                         \
         for (size_t i = 0; i < count; i++) {                                                  \
             uint##size##_t word = get_##size(elements, i);                                    \
-            if (turned) word = (uint##size##_t)(word << 1 | word >> (size - 1));              \
-            plane[i] = (uint8_t)(word >> shift);                                              \
+            if (!turned)                                                                      \
+                plane[i] = (uint8_t)(word >> shift);                                          \
+            else if (shift > 0)                                                               \
+                plane[i] = (uint8_t)(word >> (shift - 1));                                    \
+            else                                                                              \
+                plane[i] = (uint8_t)(word << 1 | word >> (size - 1));                         \
         }                                                                                     \
-    }                                                                                         \
+    }
+DEFINE_SPLIT_BYTES(16)
+DEFINE_SPLIT_BYTES(32)
+DEFINE_SPLIT_BYTES(64)
+
+/* Shifts are constants, plane by plane, for what they leave to fit narrow lanes. */
+static DCZ_ALWAYS_INLINE void split_all_16(const uint8_t *elements, size_t count, int turned,
+                                           uint8_t *planes, size_t stride)
+{
+    split_bytes_16(elements, count, turned, 0, planes);
+    split_bytes_16(elements, count, turned, 8, planes + stride);
+}
+
+static DCZ_ALWAYS_INLINE void split_all_32(const uint8_t *elements, size_t count, int turned,
+                                           uint8_t *planes, size_t stride)
+{
+    split_bytes_32(elements, count, turned, 0, planes);
+    split_bytes_32(elements, count, turned, 8, planes + stride);
+    split_bytes_32(elements, count, turned, 16, planes + 2 * stride);
+    split_bytes_32(elements, count, turned, 24, planes + 3 * stride);
+}
+
+static DCZ_ALWAYS_INLINE void split_all_64(const uint8_t *elements, size_t count, int turned,
+                                           uint8_t *planes, size_t stride)
+{
+    split_bytes_64(elements, count, turned, 0, planes);
+    split_bytes_64(elements, count, turned, 8, planes + stride);
+    split_bytes_64(elements, count, turned, 16, planes + 2 * stride);
+    split_bytes_64(elements, count, turned, 24, planes + 3 * stride);
+    split_bytes_64(elements, count, turned, 32, planes + 4 * stride);
+    split_bytes_64(elements, count, turned, 40, planes + 5 * stride);
+    split_bytes_64(elements, count, turned, 48, planes + 6 * stride);
+    split_bytes_64(elements, count, turned, 56, planes + 7 * stride);
+}
+
+#define DEFINE_SPLIT(size)                                                                    \
     DCZ_FOR_NEWER_PROCESSORS                                                                  \
     static void split_##size(const uint8_t *elements, size_t count, int rotated,              \
                              uint8_t *planes, size_t stride)                                  \
     {                                                                                         \
-        for (unsigned p = 0; p < size / 8; p++) {                                             \
-            if (rotated)                                                                      \
-                split_bytes_##size(elements, count, 1, 8 * p, planes + p * stride);           \
-            else                                                                              \
-                split_bytes_##size(elements, count, 0, 8 * p, planes + p * stride);           \
-        }                                                                                     \
+        if (rotated)                                                                          \
+            split_all_##size(elements, count, 1, planes, stride);                             \
+        else                                                                                  \
+            split_all_##size(elements, count, 0, planes, stride);                             \
     }
 DEFINE_SPLIT(16)
 DEFINE_SPLIT(32)
@@ -95,12 +136,44 @@ static DCZ_ALWAYS_INLINE void join_bytes_16(const uint8_t *const *planes, size_t
         put_16(out, i, turn_back_16((uint16_t)(a[i] | b[i] << 8), turned));
 }
 
+#if defined(__SSE2__)
+static DCZ_ALWAYS_INLINE void put_four(__m128i words, int turned, uint8_t *out)
+{
+    if (turned) words = _mm_or_si128(_mm_srli_epi32(words, 1), _mm_slli_epi32(words, 31));
+    _mm_storeu_si128((__m128i *)out, words);
+}
+
+/* Sixteen words from as many bytes of each plane. */
+static DCZ_ALWAYS_INLINE void join_sixteen(__m128i a, __m128i b, __m128i c, __m128i d, int turned,
+                                           uint8_t *out)
+{
+    __m128i low = _mm_unpacklo_epi8(a, b), high = _mm_unpacklo_epi8(c, d);
+    put_four(_mm_unpacklo_epi16(low, high), turned, out);
+    put_four(_mm_unpackhi_epi16(low, high), turned, out + 16);
+    low = _mm_unpackhi_epi8(a, b);
+    high = _mm_unpackhi_epi8(c, d);
+    put_four(_mm_unpacklo_epi16(low, high), turned, out + 32);
+    put_four(_mm_unpackhi_epi16(low, high), turned, out + 48);
+}
+
+static DCZ_ALWAYS_INLINE __m128i get_sixteen(const uint8_t *at)
+{
+    return _mm_loadu_si128((const __m128i *)at);
+}
+#endif
+
 static DCZ_ALWAYS_INLINE void join_bytes_32(const uint8_t *const *planes, size_t count, int turned,
                                             uint8_t *restrict out)
 {
     const uint8_t *restrict a = planes[0], *restrict b = planes[1], *restrict c = planes[2],
                            *restrict d = planes[3];
-    for (size_t i = 0; i < count; i++) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    for (; i + 16 <= count; i += 16)
+        join_sixteen(get_sixteen(a + i), get_sixteen(b + i), get_sixteen(c + i),
+                     get_sixteen(d + i), turned, out + 4 * i);
+#endif
+    for (; i < count; i++) {
         uint32_t word = a[i] | (uint32_t)b[i] << 8 | (uint32_t)c[i] << 16 | (uint32_t)d[i] << 24;
         put_32(out, i, turn_back_32(word, turned));
     }
@@ -179,29 +252,45 @@ void dcz_count_bytes(const uint8_t *bytes, size_t count, int64_t counts[256])
 
 /* ---- pairs of planes ---- */
 
-DCZ_FOR_NEWER_PROCESSORS
-void dcz_pair_symbols(const uint8_t *restrict low, const uint8_t *restrict high, size_t count,
-                      uint32_t low_bits, uint8_t base, uint16_t *restrict symbols)
+/* A constant number of bits keeps all that is done in lanes of 16 bits. */
+static DCZ_ALWAYS_INLINE void pair_width(const uint8_t *restrict low, const uint8_t *restrict high,
+                                         size_t count, uint32_t low_bits,
+                                         uint16_t *restrict symbols)
 {
     for (size_t i = 0; i < count; i++)
-        symbols[i] = (uint16_t)((uint32_t)(high[i] - base) << (8 - low_bits) | low[i] >> low_bits);
+        symbols[i] = (uint16_t)((uint16_t)(high[i] << (8 - low_bits)) | low[i] >> low_bits);
+}
+
+DCZ_FOR_NEWER_PROCESSORS
+static void pair_block(const uint8_t *low, const uint8_t *high, size_t count, uint32_t low_bits,
+                       uint16_t *symbols)
+{
+    switch (low_bits) {
+    case 1: pair_width(low, high, count, 1, symbols); return;
+    case 2: pair_width(low, high, count, 2, symbols); return;
+    case 3: pair_width(low, high, count, 3, symbols); return;
+    case 4: pair_width(low, high, count, 4, symbols); return;
+    case 5: pair_width(low, high, count, 5, symbols); return;
+    case 6: pair_width(low, high, count, 6, symbols); return;
+    default: pair_width(low, high, count, 7, symbols);
+    }
 }
 
 /* Symbols are made a block at a time, by vector instructions, and counted in four histograms. */
-void dcz_count_pairs(const uint8_t *low, const uint8_t *high, size_t count, uint32_t low_bits,
-                     uint32_t *scratch, int64_t *counts)
+void dcz_pair_symbols(const uint8_t *low, const uint8_t *high, size_t count, uint32_t low_bits,
+                      uint32_t *scratch, uint16_t *symbols, int64_t *counts)
 {
     const size_t alphabet = (size_t)256 << (8 - low_bits);
     uint32_t *side[4];
-    uint16_t symbols[BLOCK];
     for (size_t k = 0; k < 4; k++) side[k] = scratch + k * alphabet;
     memset(scratch, 0, 4 * alphabet * sizeof *scratch);
     for (size_t begin = 0; begin < count; begin += BLOCK) {
         size_t length = count - begin < BLOCK ? count - begin : BLOCK, i = 0;
-        dcz_pair_symbols(low + begin, high + begin, length, low_bits, 0, symbols);
+        const uint16_t *own = symbols + begin;
+        pair_block(low + begin, high + begin, length, low_bits, symbols + begin);
         for (; i + 4 <= length; i += 4)
-            for (size_t k = 0; k < 4; k++) side[k][symbols[i + k]]++;
-        for (; i < length; i++) side[0][symbols[i]]++;
+            for (size_t k = 0; k < 4; k++) side[k][own[i + k]]++;
+        for (; i < length; i++) side[0][own[i]]++;
     }
     for (size_t s = 0; s < alphabet; s++)
         counts[s] = (int64_t)side[0][s] + side[1][s] + side[2][s] + side[3][s];
@@ -218,6 +307,25 @@ static DCZ_ALWAYS_INLINE uint64_t load_bytes(const uint8_t *at, size_t size)
 static DCZ_ALWAYS_INLINE void store_bytes(uint8_t *at, size_t size, uint64_t word)
 {
     for (size_t i = 0; i < size; i++) at[i] = (uint8_t)(word >> 8 * i);
+}
+
+/* Eight bytes, the first lowest. */
+static DCZ_ALWAYS_INLINE uint64_t load_word(const uint8_t *at)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return load_bytes(at, 8);
+#else
+    return get_64(at, 0);
+#endif
+}
+
+static DCZ_ALWAYS_INLINE void store_word(uint8_t *at, uint64_t word)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    store_bytes(at, 8, word);
+#else
+    put_64(at, 0, word);
+#endif
 }
 
 /* `width` ones in every lane of `lane` bits, from the lane's lowest on. */
@@ -262,11 +370,15 @@ static DCZ_ALWAYS_INLINE uint64_t spread_bits(uint64_t word, uint32_t bits)
 static DCZ_ALWAYS_INLINE void pack_width(const uint8_t *bytes, size_t count, uint32_t bits,
                                          uint8_t *packed)
 {
+    /* A whole word takes one store; what it has too much is overwritten by the next. */
+    for (; count * bits >= 64; count -= 8, bytes += 8, packed += bits)
+        store_word(packed, gather_bits(load_word(bytes), bits));
     for (; count >= 8; count -= 8, bytes += 8, packed += bits)
         store_bytes(packed, bits, gather_bits(load_bytes(bytes, 8), bits));
     store_bytes(packed, (count * bits + 7) / 8, gather_bits(load_bytes(bytes, count), bits));
 }
 
+DCZ_FOR_NEWER_PROCESSORS
 void dcz_pack_bits(const uint8_t *bytes, size_t count, uint32_t bits, uint8_t *packed)
 {
     switch (bits) {
@@ -283,12 +395,17 @@ void dcz_pack_bits(const uint8_t *bytes, size_t count, uint32_t bits, uint8_t *p
 static DCZ_ALWAYS_INLINE void unpack_width(const uint8_t *packed, size_t count, uint32_t bits,
                                            uint8_t *bytes)
 {
+    /* As long as a whole word can be loaded. */
+    for (; count * bits >= 64; count -= 8, bytes += 8, packed += bits) {
+        uint64_t word = load_word(packed) & (((uint64_t)1 << 8 * bits) - 1);
+        store_word(bytes, spread_bits(word, bits));
+    }
     for (; count >= 8; count -= 8, bytes += 8, packed += bits)
         store_bytes(bytes, 8, spread_bits(load_bytes(packed, bits), bits));
     store_bytes(bytes, count, spread_bits(load_bytes(packed, (count * bits + 7) / 8), bits));
 }
 
-static void unpack_bits(const uint8_t *packed, size_t count, uint32_t bits, uint8_t *bytes)
+static DCZ_ALWAYS_INLINE void unpack_bits(const uint8_t *packed, size_t count, uint32_t bits, uint8_t *bytes)
 {
     switch (bits) {
     case 1: unpack_width(packed, count, 1, bytes); return;
@@ -302,12 +419,19 @@ static void unpack_bits(const uint8_t *packed, size_t count, uint32_t bits, uint
 }
 
 DCZ_FOR_NEWER_PROCESSORS
-void dcz_split_pairs(const uint16_t *restrict pairs, const uint8_t *packed, size_t count,
-                     uint32_t low_bits, uint8_t *restrict low, uint8_t *restrict high)
+static void split_block(const uint16_t *restrict pairs, const uint8_t *packed, size_t count,
+                        uint32_t low_bits, uint8_t *restrict low, uint8_t *restrict high)
 {
     unpack_bits(packed, count, low_bits, low);
-    for (size_t i = 0; i < count; i++) {
-        low[i] = (uint8_t)(low[i] | (pairs[i] & 0xff));
-        high[i] = (uint8_t)(pairs[i] >> 8);
-    }
+    for (size_t i = 0; i < count; i++) low[i] = (uint8_t)(low[i] | pairs[i]);
+    for (size_t i = 0; i < count; i++) high[i] = (uint8_t)(pairs[i] >> 8);
+}
+
+void dcz_split_pairs(const uint16_t *pairs, const uint8_t *packed, size_t count,
+                     uint32_t low_bits, uint8_t *low, uint8_t *high)
+{
+    for (size_t begin = 0; begin < count; begin += BLOCK)
+        split_block(pairs + begin, packed + begin / 8 * low_bits,
+                    count - begin < BLOCK ? count - begin : BLOCK, low_bits, low + begin,
+                    high + begin);
 }

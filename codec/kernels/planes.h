@@ -30,15 +30,10 @@ void dcz_join_planes(const dcz_plane *planes, size_t count, uint32_t item_size, 
 #define DCZ_COUNT_LIMIT ((size_t)1 << 32)
 void dcz_count_bytes(const uint8_t *bytes, size_t count, int64_t counts[256]);
 
-/* How often each symbol of two planes occurs: high << (8 - low_bits) | low >> low_bits, of which
- * there are 256 << (8 - low_bits). `scratch` holds four counters for each. */
-void dcz_count_pairs(const uint8_t *low, const uint8_t *high, size_t count, uint32_t low_bits,
-                     uint32_t *scratch, int64_t *counts);
-
-/* Symbols of two planes, less those below `base`: (high - base) << (8 - low_bits) | low >>
- * low_bits. */
+/* Symbols of two planes, high << (8 - low_bits) | low >> low_bits, and how often each of them
+ * occurs: there are 256 << (8 - low_bits). `scratch` holds four counters for each. */
 void dcz_pair_symbols(const uint8_t *low, const uint8_t *high, size_t count, uint32_t low_bits,
-                      uint8_t base, uint16_t *symbols);
+                      uint32_t *scratch, uint16_t *symbols, int64_t *counts);
 
 /* The low bits of each byte, back to back from the lowest bit up: (count * bits + 7) / 8 bytes. */
 void dcz_pack_bits(const uint8_t *bytes, size_t count, uint32_t bits, uint8_t *packed);

@@ -85,32 +85,26 @@ def count_bytes(plane: Bytes) -> Integers:
     return np.bincount(plane_array(plane), minlength=256).astype(np.int64)
 
 
-def count_pairs(low: Bytes, high: Bytes, low_bits: int) -> Integers:
-    """How often each of the `pair_symbols` with base 0 occurs, as int64[256 << 8 - low_bits]."""
-    symbols = pair_symbols(low, high, low_bits, 0)
-    return np.bincount(symbols, minlength=256 << 8 - low_bits).astype(np.int64)
-
-
-def pair_symbols(low: Bytes, high: Bytes, low_bits: int, base: int) -> Pairs:
-    """Symbols of two planes: (high - base) << (8 - low_bits) | low >> low_bits.
+def pair_symbols(low: Bytes, high: Bytes, low_bits: int) -> tuple[Pairs, Integers]:
+    """Symbols of two planes, and how often each occurs.
 
     Parameters
     ----------
     low, high : uint8[n]
     low_bits : int
         1 to 7.
-    base : int
-        At most the least byte of `high`.
 
     Returns
     -------
-    uint16[n]
+    symbols : uint16[n]
+        high << (8 - low_bits) | low >> low_bits.
+    counts : int64[256 << 8 - low_bits]
     """
     check_low_bits(low_bits)
     low, high = plane_array(low), plane_array(high)
     check_size(high, low.size)
-    upper = (high - np.uint8(base)).astype(np.uint16) << (8 - low_bits)
-    return (upper | low >> low_bits).astype(np.uint16)
+    symbols = (high.astype(np.uint16) << (8 - low_bits) | low >> low_bits).astype(np.uint16)
+    return symbols, np.bincount(symbols, minlength=256 << 8 - low_bits).astype(np.int64)
 
 
 def pack_bits(plane: Bytes, bits: int) -> Bytes:
