@@ -255,22 +255,20 @@ class Decoder:
         self.payload = payload
         self.member = members[0]
         self.codebook = _read_book(cursor, self.member)
-        book_bytes = cursor.position
+        map_start = cursor.position
         self.runs = Runs.decode(cursor, self.member.numel)
-        map_bytes = cursor.position - book_bytes
+        table_start, kinds = cursor.position, self.runs.count
         with corrupt("class tables"):
             self.codes, table_end = kernels.read_class_codes(
-                payload,
-                cursor.position,
-                self.runs.count,
-                self.codebook.size,
-                self.member.dtype.itemsize,
+                payload, table_start, kinds, self.codebook.size, self.codebook.itemsize
             )
+        self.values = patterns(self.codebook)[self.codes.members]
         self.unit = self.runs.runs_in_block * self.runs.length
-        self._segments = self._find_segments(table_end)
-        end = int(self._segments[-1])
-        self.layout = Layout(book_bytes, map_bytes, table_end - cursor.position, end - table_end)
-        cursor.position = end
+        offsets = self._find_segments(table_end)
+        # Where each segment begins: int64[blocks, classes].
+        self.offsets = offsets[:-1].reshape(-1, kinds)
+        cursor.position = int(offsets[-1])
+        self._ends = map_start, table_start, table_end, cursor.position
         cursor.finish("frame")
 
     def _find_segments(self, position: int) -> Offsets:
@@ -286,11 +284,6 @@ class Decoder:
                 self.codes,
             )
 
-    @property
-    def offsets(self) -> Offsets:
-        """Where each segment begins: int64[blocks, classes]."""
-        return self._segments[:-1].reshape(-1, self.runs.count)
-
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
         blocks = slice(start // self.unit, -(-stop // self.unit))
@@ -303,7 +296,7 @@ class Decoder:
                 length,
                 self.runs.runs_in_block,
                 self.codes,
-                patterns(self.codebook),
+                self.values,
                 patterns(out),
                 digests,
             )
@@ -319,7 +312,8 @@ class Decoder:
             # What fills a last pair is the least index.
             counts[members.min()] -= own.sum() * members.shape[1] - elements[:, k].sum()
             bits += payload_bits(own, lengths)
-        return describe(self.layout, counts, bits, self.runs, self.codebook)
+        sizes = np.diff((0, *self._ends)).tolist()
+        return describe(Layout(*sizes), counts, bits, self.runs, self.codebook)
 
     def _count_symbols(self, k: int, lengths: Lengths, sizes: Offsets) -> Offsets:
         """How often each symbol of class k occurs; `sizes` tells how many are in each block."""

@@ -66,14 +66,17 @@ class GridBook:
 
     def values(self, dtype: np.dtype[Any]) -> AnyArray:
         """The codebook: whole 64ths of a step, rounded to float32 and to the dtype."""
-        parts = PARTS_OF_STEP * (self.lowest + np.arange(self.levels, dtype=np.int64))
+        end = self.lowest + self.levels
+        parts = np.arange(PARTS_OF_STEP * self.lowest, PARTS_OF_STEP * end, PARTS_OF_STEP)
         reach = len(self.corrections) // 2
-        for level, correction in zip(range(-reach, reach + 1), self.corrections, strict=False):
-            if 0 <= level - self.lowest < self.levels:
-                parts[level - self.lowest] += correction
-        values = np.asarray(self.step * parts / PARTS_OF_STEP)
+        first, last = max(-reach, self.lowest), min(reach + 1, end)
+        if self.corrections and first < last:
+            corrected = self.corrections[first + reach : last + reach]
+            parts[first - self.lowest : last - self.lowest] += corrected
+        values = parts * (self.step / PARTS_OF_STEP)
         with np.errstate(over="ignore"):
-            return values.astype(dtype if dtype.itemsize > 4 else np.float32).astype(dtype)
+            narrow = values.astype(dtype if dtype.itemsize > 4 else np.float32)
+            return narrow.astype(dtype, copy=False)
 
     def encode(self) -> bytes:
         """The book as a frame holds it."""

@@ -72,21 +72,25 @@ class Cursor:
 
     def varint(self, field: str, *, low: int = 0, high: int = 2**64 - 1) -> int:
         """The next varint. Raises CorruptError unless it is minimal and low <= value <= high."""
-        first = self.data[self.position] if self.position < len(self.data) else 0x80
-        if first < 0x80 and low <= first <= high:  # most are: spare them the loop
-            self.position += 1
-            return first
+        data, start = self.data, self.position
         value = 0
-        for length in range(MAX_BYTES):
-            byte = self.byte(field)
+        for length, byte in enumerate(data[start : start + MAX_BYTES]):
             value |= (byte & 0x7F) << (7 * length)
             if byte < 0x80:
-                if byte == 0 and length > 0:
-                    raise CorruptError(f"{field}: varint is longer than it needs to be")
-                if not low <= value <= high:
-                    raise CorruptError(f"{field}: {value} is outside {low} to {high}")
-                return value
-        raise CorruptError(f"{field}: varint is longer than {MAX_BYTES} bytes")
+                break
+        else:
+            raise self._endless(field)
+        if byte == 0 and length > 0:
+            raise CorruptError(f"{field}: varint is longer than it needs to be")
+        if not low <= value <= high:
+            raise CorruptError(f"{field}: {value} is outside {low} to {high}")
+        self.position = start + length + 1
+        return value
+
+    def _endless(self, field: str) -> CorruptError:
+        if self.remaining < MAX_BYTES:
+            return TruncatedError(f"{field}: 1 bytes declared, 0 left")
+        return CorruptError(f"{field}: varint is longer than {MAX_BYTES} bytes")
 
     def finish(self, what: str) -> None:
         """Raise CorruptError if anything is left unread."""

@@ -20,7 +20,7 @@ from dcz.codec.kernels.coding_arguments import (
     require,
 )
 from dcz.codec.kernels.native_digest import NO_DIGESTS, write_short_digest
-from dcz.codec.kernels.reference_classes import CLASS_LIMIT, ClassCodes, class_values
+from dcz.codec.kernels.reference_classes import CLASS_LIMIT, ClassCodes, check_values
 from dcz.codec.kernels.reference_digest import Digests
 
 
@@ -73,12 +73,13 @@ def decode_runs(
     length: int,
     runs_in_block: int,
     codes: ClassCodes,
-    codebook: Array,
+    values: Array,
     out: Array,
     digests: Digests | None = None,
 ) -> None:
     """Decode runs that are in classes: see `reference_classes.decode_runs`."""
     check_output(out)
+    check_values(values, codes, out)
     _kernels.decode_runs(
         payload,
         integer_array(offsets),
@@ -88,7 +89,7 @@ def decode_runs(
         codes.lengths,
         codes.alphabets,
         codes.widths,
-        class_values(codes, codebook, out),
+        np.ascontiguousarray(values),
         out.itemsize,
         out.view(np.uint8),
         NO_DIGESTS if digests is None else digests,

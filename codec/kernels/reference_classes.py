@@ -219,7 +219,7 @@ def decode_runs(
     length: int,
     runs_in_block: int,
     codes: ClassCodes,
-    codebook: Array,
+    values: Array,
     out: Array,
     digests: Digests | None = None,
 ) -> None:
@@ -237,8 +237,8 @@ def decode_runs(
     length, runs_in_block : int
         Elements of a run, and runs of a block.
     codes : ClassCodes
-    codebook : array[levels]
-        In the dtype that is decoded.
+    values : array[elements of all symbols]
+        What `codes.members` are, in the dtype that is decoded.
     out : array[n]
         Receives the elements, of which the last run may have fewer.
     digests : uint64[digest_count(out.nbytes)], optional
@@ -252,7 +252,7 @@ def decode_runs(
     check_output(out)
     kinds = len(codes.alphabets)
     check_runs(classes, length, runs_in_block, len(out), kinds)
-    values = class_values(codes, codebook, out)
+    check_values(values, codes, out)
     each = checked_offsets(offsets, len(classes), runs_in_block, kinds)
     target = out.view(f"u{out.itemsize}")
     start = 0
@@ -262,7 +262,7 @@ def decode_runs(
         member = 0
         for k, (lengths, members) in enumerate(codes.each()):
             chosen = own == k
-            part = values[member : member + members.size]
+            part = values.view(target.dtype)[member : member + members.size]
             member += members.size
             width = members.shape[1]
             place[chosen] = _decode_class(
@@ -291,12 +291,10 @@ def _blocks(classes: Bytes, length: int, runs_in_block: int, numel: int) -> Iter
         yield of_elements[: numel - first * length]
 
 
-def class_values(codes: ClassCodes, codebook: Array, out: Array) -> Array:
-    """Values of all members, as unsigned integers; ValueError unless there is one for each."""
-    require(codebook.dtype == out.dtype, "codebook and output differ in dtype")
-    most = int(codes.members.max()) if codes.members.size else 0
-    require(most < len(codebook), "the codebook is smaller than the alphabet")
-    return np.ascontiguousarray(codebook).view(f"u{out.itemsize}")[codes.members]
+def check_values(values: Array, codes: ClassCodes, out: Array) -> None:
+    """Raise ValueError unless there is a value for each member, of the output's dtype."""
+    require(values.dtype == out.dtype, "values and output differ in dtype")
+    require(values.shape == codes.members.shape, "values and members differ in number")
 
 
 def check_runs(classes: Bytes, length: int, runs_in_block: int, numel: int, kinds: int) -> None:
