@@ -33,7 +33,10 @@ LOSSLESS_GOALS = {"minilm-l6, fp32": 1.220, "minilm-l6, bf16": 1.505, "craft, fp
 def decode(
     goal: Goal, arrays: Arrays, presets: Sequence[str], scratch: Path, runs: int
 ) -> Experiment:
-    """Pack at the goal's error, and decode into memory in use, on one core and on all."""
+    """Pack at the goal's error, and decode into memory in use, on one core and on all.
+
+    On one core tensors are read one after the other, on several all at once.
+    """
     room = {name: np.empty_like(array) for name, array in arrays.items()}
     contestants: dict[str, Callable[[], object]] = {MEMCPY: partial(_copy, arrays, room)}
     archives = []
@@ -50,7 +53,7 @@ def decode(
     timing.run_on_cores(timing.cores())
     for preset in presets:
         archives.append(dcz.open(scratch / f"{preset}.dcz", jobs=timing.cores()))
-        many = partial(_read, archives[-1], room)
+        many = partial(archives[-1].read_all, room)
         seconds |= timing.samples({f"{preset} decode, {timing.cores()} cores": many}, runs)
     for archive in archives:
         archive.close()

@@ -184,7 +184,10 @@ class Archive(Mapping[str, AnyArray]):
         by_frame: dict[int, list[str]] = {}
         for name in outs:
             by_frame.setdefault(self._entries[name].frame, []).append(name)
-        for wait in [self._start(names, outs) for names in by_frame.values()]:
+        # What takes longest begins first, so that no thread is left alone with it in the end.
+        lengths = {frame: self._container.index.frames[frame].length for frame in by_frame}
+        order = sorted(by_frame, key=lengths.__getitem__, reverse=True)
+        for wait in [self._start(by_frame[frame], outs) for frame in order]:
             wait()
 
     def _start(self, names: Sequence[str], outs: Mapping[str, AnyArray]) -> Callable[[], object]:
