@@ -26,8 +26,8 @@ CANDIDATES = (2, 5)
 STEPS = 6
 # Classes are told apart by counts of 64 symbols at most; finer ones would add little.
 COARSE_BITS = 6
-# Rows that are decoded class by class are copied once more, which takes about half the time again:
-# classes must save one part in so many.
+# Rows of several classes wait for each other while they are decoded, which takes a third of the
+# time again: classes must save one part in so many.
 CLASS_PRICE = 300
 FEWEST_ELEMENTS = 4096
 RATE_UNIT = 256

@@ -303,18 +303,22 @@ dcz_status dcz_start_segment(dcz_segment *segment, const dcz_decoder *decoder,
     segment->streams = 0;
     if (count == 0 || decoder->code.used == 1) return DCZ_OK;
     segment->streams = count < DCZ_MANY_STREAMS_FROM ? 1 : DCZ_STREAMS;
-    if (segment->streams == 1) return start_single(segment, payload + offset);
-    return start_many(segment, payload + offset);
+    return segment->streams == 1 ? start_single(segment, payload + offset)
+                                 : start_many(segment, payload + offset);
 }
 
-static void decode_next(const dcz_decoder *decoder, dcz_segment *r, size_t count, void *out)
+static void decode_single(const dcz_decoder *decoder, dcz_segment *r, size_t count, void *out)
 {
-    if (r->streams == 1) switch (decoder->item_size) {
-        case 1: decode_1_streams_1(decoder, r, count, out); return;
-        case 2: decode_1_streams_2(decoder, r, count, out); return;
-        case 4: decode_1_streams_4(decoder, r, count, out); return;
-        default: decode_1_streams_8(decoder, r, count, out); return;
-        }
+    switch (decoder->item_size) {
+    case 1: decode_1_streams_1(decoder, r, count, out); return;
+    case 2: decode_1_streams_2(decoder, r, count, out); return;
+    case 4: decode_1_streams_4(decoder, r, count, out); return;
+    default: decode_1_streams_8(decoder, r, count, out);
+    }
+}
+
+static void decode_many(const dcz_decoder *decoder, dcz_segment *r, size_t count, void *out)
+{
     switch (decoder->item_size) {
     case 1: decode_8_streams_1(decoder, r, count, out); return;
     case 2: decode_8_streams_2(decoder, r, count, out); return;
@@ -323,7 +327,7 @@ static void decode_next(const dcz_decoder *decoder, dcz_segment *r, size_t count
     }
 }
 
-static void fill_with_single(const dcz_decoder *decoder, size_t count, void *out)
+static void repeat_value(const dcz_decoder *decoder, size_t count, void *out)
 {
     uint64_t value = dcz_value_at(decoder->values, decoder->item_size, decoder->code.last_used);
     for (size_t i = 0; i < count; i++) dcz_put_value(out, decoder->item_size, i, value);
@@ -338,10 +342,11 @@ size_t dcz_next_symbols(dcz_segment *segment, const dcz_decoder *decoder, size_t
         count = most / unit * unit;
     }
     segment->left -= count;
-    if (segment->streams)
-        decode_next(decoder, segment, count, out);
-    else
-        fill_with_single(decoder, count, out);
+    switch (segment->streams) {
+    case 0: repeat_value(decoder, count, out); break;
+    case 1: decode_single(decoder, segment, count, out); break;
+    default: decode_many(decoder, segment, count, out);
+    }
     return count;
 }
 

@@ -7,8 +7,8 @@
 
 #include "classes.h"
 
-/* Bytes that are written before they are digested, and that are decoded at a time. */
-enum { DIGEST_FROM = 1 << 12, AT_ONCE = 1 << 13 };
+/* Bytes that are written before they are digested. */
+enum { DIGEST_FROM = 1 << 12 };
 /* Copies in whole pieces of this size pay for runs up to that one, in bytes. */
 enum { PIECE = DCZ_COPY_SLACK, SHORT_RUN = 256 };
 
@@ -51,7 +51,8 @@ static void write_run(writer *w, dcz_class_source *source, size_t bytes)
             memcpy(w->out, source->begin, ready);
             source->begin += ready;
         } else if (bytes >= least) {
-            ready = decode_some(source, bytes < AT_ONCE ? bytes : AT_ONCE, w->out);
+            ready = decode_some(source, bytes < DCZ_WAITING_BYTES ? bytes : DCZ_WAITING_BYTES,
+                                w->out);
         } else {
             source->begin = source->waiting;
             source->end = source->begin + decode_some(source, DCZ_WAITING_BYTES, source->waiting);
