@@ -264,8 +264,10 @@ def test_parts_decode_like_the_whole(shape: tuple[int, int]) -> None:
     for start in range(0, values.size, decoder.unit):
         stop = min(start + decoder.unit, values.size)
         out = np.empty(stop - start, np.float32)
-        decoder.decode(start, stop, out)
+        digests = np.empty(digest_count(out.nbytes), np.uint64)
+        decoder.decode(start, stop, out, digests)
         assert np.array_equal(out, wanted[start:stop])
+        assert digests.tolist() == chunk_digests(out)
 
 
 def test_rows_of_different_scale_are_coded_below_the_entropy_of_all() -> None:

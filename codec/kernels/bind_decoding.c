@@ -63,22 +63,36 @@ typedef struct {
     Py_buffer payload, offsets, counts, lengths, codebook, out, digests;
 } dense_buffers;
 
-/* Each segment is digested while it is in the cache, in multiples of a digest's block. */
-static dcz_status decode_segments(const segment_list *s, const Py_buffer *payload,
-                                  const Py_buffer *buffer, dcz_digester *digester)
+/* Digests what is decoded, or as much of it as makes whole blocks; returns how far it came. */
+static size_t digest_ready(dcz_digester *digester, const Py_buffer *out, size_t digested,
+                           size_t decoded)
 {
-    uint8_t *out = buffer->buf;
-    size_t decoded = 0, digested = 0, size = (size_t)buffer->len;
+    size_t ready = decoded - digested;
+    if (decoded != (size_t)out->len) ready -= ready % DCZ_DIGEST_BLOCK;
+    dcz_digest_update(digester, (const uint8_t *)out->buf + digested, ready);
+    return digested + ready;
+}
+
+/* With digests, segments are decoded piece by piece, each of which is digested at once. */
+static dcz_status decode_segments(const segment_list *s, const Py_buffer *payload,
+                                  const Py_buffer *out, dcz_digester *digester)
+{
+    const size_t item_size = s->decoder.item_size;
+    const size_t most = digester ? DCZ_DIGEST_PIECE / item_size : s->total;
+    size_t decoded = 0, digested = 0;
     for (size_t i = 0; i < s->segments; i++) {
-        size_t ready;
-        dcz_status status
-            = dcz_decode_segment(&s->decoder, payload->buf, (size_t)payload->len,
-                                 (size_t)s->offsets[i], (size_t)s->counts[i], out + decoded);
+        dcz_segment segment;
+        dcz_status status = dcz_start_segment(&segment, &s->decoder, payload->buf,
+                                              (size_t)payload->len, (size_t)s->offsets[i],
+                                              (size_t)s->counts[i]);
         if (status != DCZ_OK) return status;
-        decoded += (size_t)s->counts[i] * s->decoder.item_size;
-        ready = decoded == size ? size : decoded / DCZ_DIGEST_BLOCK * DCZ_DIGEST_BLOCK;
-        if (digester) dcz_digest_update(digester, out + digested, ready - digested);
-        digested = ready;
+        while (segment.left > 0) {
+            decoded += item_size * dcz_next_symbols(&segment, &s->decoder, most,
+                                                    (uint8_t *)out->buf + decoded);
+            if (digester) digested = digest_ready(digester, out, digested, decoded);
+        }
+        status = dcz_end_segment(&segment);
+        if (status != DCZ_OK) return status;
     }
     return DCZ_OK;
 }

@@ -7,8 +7,6 @@
 
 #include "classes.h"
 
-/* Bytes that are written before they are digested. */
-enum { DIGEST_FROM = 1 << 12 };
 /* Copies in whole pieces of this size pay for runs up to that one, in bytes. */
 enum { PIECE = DCZ_COPY_SLACK, SHORT_RUN = 256 };
 
@@ -29,7 +27,7 @@ static void digest(writer *w, size_t bytes)
 static DCZ_ALWAYS_INLINE void digest_some(writer *w)
 {
     size_t ready = (size_t)(w->out - w->digested);
-    if (ready >= DIGEST_FROM) digest(w, ready / DCZ_DIGEST_BLOCK * DCZ_DIGEST_BLOCK);
+    if (ready >= DCZ_DIGEST_PIECE) digest(w, ready / DCZ_DIGEST_BLOCK * DCZ_DIGEST_BLOCK);
 }
 
 /* Decodes the next symbols of a class, up to so many bytes; how many bytes these took. */
@@ -85,7 +83,7 @@ static size_t write_short_runs(writer *w, const uint8_t *classes, size_t count)
 
 static void write_runs(writer *w, const uint8_t *classes, size_t count)
 {
-    const size_t at_once = DIGEST_FROM / w->run_bytes + 1;
+    const size_t at_once = DCZ_DIGEST_PIECE / w->run_bytes + 1;
     for (size_t i = 0; i < count; i++) {
         size_t bytes = w->run_bytes;
         if (bytes <= SHORT_RUN) {

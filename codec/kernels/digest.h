@@ -12,6 +12,8 @@
 #define DCZ_DIGEST_SHORT 240
 /* Data comes in multiples of this many bytes, but for the last. */
 #define DCZ_DIGEST_BLOCK 1024
+/* What is digested as soon as it is decoded: so much stays in the nearest cache beside tables. */
+#define DCZ_DIGEST_PIECE 4096
 
 #define DCZ_DIGEST_STRIPE 64
 
