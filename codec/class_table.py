@@ -11,10 +11,9 @@ import numpy as np
 
 from dcz.codec import huffman
 from dcz.codec.huffman import Lengths
+from dcz.codec.kernels.reference_classes import BITMAP, PAIRS
 from dcz.codec.segments import Offsets
 from dcz.codec.varint import encode_varint
-
-PAIRS, BITMAP = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +34,6 @@ class ClassTable:
     used: Offsets
     pairs: Offsets | None
     lengths: Lengths
-
-    @property
-    def width(self) -> int:
-        """Indices in a symbol."""
-        return 1 if self.pairs is None else 2
 
     def encode(self) -> bytes:
         """The table as a frame holds it."""

@@ -307,23 +307,29 @@ class Decoder:
         bits = 0
         elements = segment_sizes(self.runs, self.member.numel)
         for k, (lengths, members) in enumerate(self.codes.each()):
-            own = self._count_symbols(k, lengths, -(-elements[:, k] // members.shape[1]))
+            own, fillers = self._count_symbols(k, lengths, members, elements[:, k])
             np.add.at(counts, members, own[:, None])
-            # What fills a last pair is the least index.
-            counts[members.min()] -= own.sum() * members.shape[1] - elements[:, k].sum()
+            np.subtract.at(counts, fillers, 1)
             bits += payload_bits(own, lengths)
         sizes = np.diff((0, *self._ends)).tolist()
         return describe(Layout(*sizes), counts, bits, self.runs, self.codebook)
 
-    def _count_symbols(self, k: int, lengths: Lengths, sizes: Offsets) -> Offsets:
-        """How often each symbol of class k occurs; `sizes` tells how many are in each block."""
-        found = np.zeros(lengths.size, np.int64)
-        for piece in pieces(0, len(sizes), AT_ONCE):
-            symbols = decode_symbols(
-                self.payload, self.offsets[piece, k], sizes[piece], lengths, "index"
-            )
+    def _count_symbols(
+        self, k: int, lengths: Lengths, members: AnyArray, elements: Offsets
+    ) -> tuple[Offsets, AnyArray]:
+        """How often each symbol of class k occurs, and what fills its last pairs.
+
+        `elements` tells how many there are in each block.
+        """
+        width = members.shape[1]
+        found, fillers = np.zeros(lengths.size, np.int64), []
+        for piece in pieces(0, len(elements), AT_ONCE):
+            sizes = -(-elements[piece] // width)
+            symbols = decode_symbols(self.payload, self.offsets[piece, k], sizes, lengths, "index")
             found += kernels.count_symbols(symbols, lengths.size)
-        return found
+            filled = elements[piece] % width > 0
+            fillers.append(members[symbols[np.cumsum(sizes)[filled] - 1], -1])
+        return found, np.concatenate(fillers)
 
 
 @dataclass(frozen=True, slots=True)

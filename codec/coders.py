@@ -29,6 +29,8 @@ PADDING = 64
 # Where a few bytes of a frame's head may decide, all that can code a tensor is tried.
 SMALL = 4096
 VARIED_SAMPLE = 1 << 14
+# In hundredths of a bit.
+HALF_NAT = 72
 # A codebook is worth the time to find it if it saves at least this part of the planes' bytes.
 WORTH = 64
 
@@ -184,12 +186,15 @@ def is_too_varied(array: AnyArray) -> bool:
     counts = np.diff(ends, prepend=-1, append=words.size - 1)
     apart, joint = _entropies(np.concatenate(planes), counts)
     codebook = 16 * counts.size * sample.size // array.size
-    unseen = 72 * counts.size // 100
+    unseen = HALF_NAT * counts.size // 100
     return WORTH * (joint + unseen + codebook) >= (WORTH - 1) * apart
 
 
 def _entropies(*counts: AnyArray) -> list[int]:
-    """Order-0 entropies of a sample's symbols in whole bits, equal on every machine."""
+    """Order-0 entropies of a sample's symbols in whole bits, equal on every machine.
+
+    Counts add up to the sample's size, or to a multiple of it: bytes of several planes are apart.
+    """
     ends = np.cumsum([each.size for each in counts])
     each = np.concatenate(counts)
     bits = each * (log2(VARIED_SAMPLE) - log2(np.maximum(each, 1)))

@@ -101,7 +101,7 @@ def encode_planes(planes: AnyArray, upper_bits: int) -> list[EncodedPlane]:
         How many of the last plane but one's upper bits may be coded with the last; 0 for none.
     """
     pairs = _Pairs.of(planes, 8 - upper_bits) if upper_bits else None
-    counts = [kernels.count_bytes(plane) for plane in planes[: -1 if pairs else None]]
+    counts = [kernels.count_bytes(plane) for plane in planes[: None if pairs is None else -1]]
     if pairs is not None:
         counts.append(pairs.counts.reshape(256, -1).sum(axis=1))
     drafts = [_draft(plane, count) for plane, count in zip(planes, counts, strict=True)]
@@ -207,7 +207,7 @@ def _encode_pair(
     lengths = kernels.code_lengths(occurring, PAIR_LIMIT)
     if _coded_size(occurring, lengths) + low.size * low_bits // 8 >= limit:
         return None
-    data = _encode_huffman(np.subtract(pairs.symbols, first, out=pairs.symbols), lengths)
+    data = _encode_huffman(pairs.symbols - np.uint16(first), lengths)
     below = (bytes([LOW_BITS, low_bits]), kernels.pack_bits(low, low_bits))
     joined = (bytes([JOINED, base]), encode_varint(sum(map(len, data))), *data)
     return [

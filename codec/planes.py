@@ -57,7 +57,8 @@ _UPPER_BITS = {
 def encode(arrays: Sequence[AnyArray]) -> Frame:
     """Code one or more flat arrays of one dtype without loss."""
     flat = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-    rotated, upper_bits = flat.dtype in _UPPER_BITS, _UPPER_BITS.get(flat.dtype, 0)
+    rotated = flat.dtype in _UPPER_BITS
+    upper_bits = _UPPER_BITS.get(flat.dtype, 0)
     payload = _Payload(_most_bytes(flat))
     payload.append(bytes([ROTATED if rotated else PLAIN]))
     statistics = _PlaneStatistics()
@@ -73,9 +74,18 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
                 payload.append(piece)
     parts = Parts()
     parts.add("lossless", payload.size)
-    each = [count_nonzero(array) for array in arrays] if len(arrays) > 1 else [flat.size - zeros]
-    description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), tuple(each))
+    nonzero = _nonzero(arrays, zeros)
+    description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), nonzero)
     return Frame(CODER, payload.written(), description)
+
+
+def _nonzero(arrays: Sequence[AnyArray], zeros: int) -> tuple[int, ...]:
+    """Elements of each array that are not zero; `zeros` is how many are, in all."""
+    if zeros == 0:
+        return tuple(array.size for array in arrays)
+    if len(arrays) == 1:
+        return (arrays[0].size - zeros,)
+    return tuple(count_nonzero(array) for array in arrays)
 
 
 def _most_bytes(flat: AnyArray) -> int:

@@ -151,9 +151,11 @@ static void sparse_block(input *in)
     drop_coder(&levels);
 }
 
-/* Codes that are read from the payload, which the values of a codebook follow as they do there. */
+/* Codes that are read from the payload. */
 typedef struct {
     uint8_t *lengths[DCZ_CLASS_LIMIT], *values[DCZ_CLASS_LIMIT];
+    uint8_t coded[DCZ_CLASS_LIMIT];
+    int64_t widths[DCZ_CLASS_LIMIT];
     dcz_class_source sources[DCZ_CLASS_LIMIT];
 } class_coders;
 
@@ -181,6 +183,9 @@ static int make_class(dcz_bytes *payload, size_t levels, size_t item_size, size_
         = exactly(dcz_table_bytes(&source->decoder.code, source->decoder.item_size));
     dcz_prepare(&source->decoder);
     source->width = code.width;
+    c->widths[k] = (int64_t)code.width;
+    c->coded[k] = (uint8_t)code.coded;
+    if (code.coded != (source->decoder.code.used > 1)) abort();
     source->waiting = exactly(DCZ_WAITING_BYTES + DCZ_COPY_SLACK);
     return 1;
 }
@@ -188,57 +193,54 @@ static int make_class(dcz_bytes *payload, size_t levels, size_t item_size, size_
 static void decode_classes(const dcz_class_runs *runs, class_coders *c, const uint8_t *payload,
                            size_t size, size_t position, size_t item_size)
 {
+    size_t blocks = runs->runs / runs->runs_in_block + (runs->runs % runs->runs_in_block > 0);
     uint8_t *out = exactly(runs->count * item_size);
-    int64_t *offsets = exactly((runs->runs + 1) * runs->kinds * sizeof *offsets), *next = offsets;
-    dcz_status status = DCZ_OK;
+    int64_t *offsets = exactly((blocks * runs->kinds + 1) * sizeof *offsets);
     dcz_digester digester;
     uint64_t digest;
-    for (size_t first = 0; first < runs->runs; first += runs->runs_in_block) {
-        size_t elements[DCZ_CLASS_LIMIT];
-        dcz_count_block(runs, first, elements);
-        for (size_t k = 0; k < runs->kinds; k++) {
-            const dcz_class_source *source = &c->sources[k];
-            *next++ = (int64_t)position;
-            if (status == DCZ_OK && source->decoder.code.used > 1)
-                status = dcz_skip_segment(payload, size,
-                                          dcz_symbols(elements[k], source->width), &position);
-        }
+    if (dcz_find_class_segments(runs, c->coded, c->widths, payload, size, position, offsets)
+        == DCZ_OK) {
+        dcz_digest_start(&digester, &digest, runs->count * item_size);
+        dcz_decode_runs(runs, c->sources, payload, size, offsets, item_size, &digester, out);
     }
-    dcz_digest_start(&digester, &digest, runs->count * item_size);
-    dcz_decode_runs(runs, c->sources, payload, size, offsets, item_size, &digester, out);
     free(offsets);
     free(out);
+}
+
+static void drop_classes(const class_coders *c)
+{
+    for (size_t k = 0; k < DCZ_CLASS_LIMIT; k++) {
+        free(c->lengths[k]);
+        free(c->values[k]);
+        free(c->sources[k].decoder.table);
+        free(c->sources[k].waiting);
+    }
 }
 
 static void runs_of_classes(input *in)
 {
     uint32_t item_size = 1u << take(in, 4), levels = 1 + take(in, DCZ_ALPHABET_LIMIT);
     dcz_class_runs runs = {.kinds = 1 + take(in, DCZ_CLASS_LIMIT), .length = 1 + take(in, 4096)};
-    size_t most = 1 + MOST_SYMBOLS / runs.length, last = take(in, (uint32_t)runs.length), size;
+    uint32_t most = 1 + MOST_SYMBOLS / (uint32_t)runs.length;
+    size_t missing = take(in, (uint32_t)runs.length), given, size;
     uint8_t *classes, *payload;
+    dcz_bytes rest;
     class_coders c;
     int made = 1;
-    runs.runs = 1 + take(in, (uint32_t)most);
-    runs.runs_in_block = 1 + take(in, (uint32_t)most);
-    runs.count = runs.runs * runs.length - last;
-    runs.classes = classes = copied(in, runs.runs, &size);
+    runs.runs = 1 + take(in, most);
+    runs.runs_in_block = 1 + take(in, most);
+    runs.count = runs.runs * runs.length - missing;
+    runs.classes = classes = copied(in, runs.runs, &given);
+    payload = copied(in, SIZE_MAX, &size);
+    rest = (dcz_bytes){payload, payload + size};
     memset(&c, 0, sizeof c);
-    if (size == runs.runs) {
-        for (size_t i = 0; i < runs.runs; i++) classes[i] = (uint8_t)(classes[i] % runs.kinds);
-        payload = copied(in, SIZE_MAX, &size);
-        dcz_bytes rest = {payload, payload + size};
-        for (size_t k = 0; k < runs.kinds && made; k++)
-            made = make_class(&rest, levels, item_size, k, &c);
-        if (made)
-            decode_classes(&runs, &c, payload, size, (size_t)(rest.at - payload), item_size);
-        free(payload);
-    }
-    for (size_t k = 0; k < runs.kinds; k++) {
-        free(c.lengths[k]);
-        free(c.values[k]);
-        free(c.sources[k].decoder.table);
-        free(c.sources[k].waiting);
-    }
+    for (size_t i = 0; i < given; i++) classes[i] = (uint8_t)(classes[i] % runs.kinds);
+    for (size_t k = 0; k < runs.kinds && made; k++)
+        made = make_class(&rest, levels, item_size, k, &c);
+    if (made && given == runs.runs)
+        decode_classes(&runs, &c, payload, size, (size_t)(rest.at - payload), item_size);
+    drop_classes(&c);
+    free(payload);
     free(classes);
 }
 

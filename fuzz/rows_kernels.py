@@ -158,15 +158,27 @@ def _classes_seed(generator: random.Random, kinds: int, length: int, runs: int, 
     levels = 9
     classes = [generator.randrange(kinds) for _ in range(runs)]
     head = b"".join(map(_number, (size, levels - 1, kinds - 1, length - 1, 0, runs - 1, runs - 1)))
-    codes = [_lengths(generator, generator.choice((1, 5, levels))) for _ in range(kinds)]
-    payload = b""
-    for lengths in codes:
-        table = bytes(format_page.encode_table(lengths))
-        payload += bytes([0, 0, len(lengths)]) + table
-    for k, lengths in enumerate(codes):
-        count = length * classes.count(k)
-        payload += _segment([generator.randrange(len(lengths)) for _ in range(count)], lengths)
+    codes = [_class_table(generator, levels) for _ in range(kinds)]
+    payload = b"".join(table for table, _, _ in codes)
+    for k, (_, lengths, width) in enumerate(codes):
+        count = -(-length * classes.count(k) // width)
+        used = [symbol for symbol, bits in enumerate(lengths) if bits]
+        symbols = [generator.choice(used) for _ in range(count)]
+        payload += _segment(symbols, lengths) if len(used) > 1 else b""
     return _number(0) + head + bytes(classes) + payload
+
+
+def _class_table(generator: random.Random, levels: int) -> tuple[bytes, list[int], int]:
+    """A table of single indices or of pairs, with its lengths and its width."""
+    if generator.randrange(2):
+        alphabet = generator.choice((1, 4, levels - 1))
+        lengths = [0, *(_lengths(generator, alphabet) if alphabet > 1 else [1])]
+        head = bytes([0, 0, len(lengths)])
+        return head + bytes(format_page.encode_table(lengths)), lengths, 1
+    # Indices 1 and 3 in use, and three pairs of them.
+    lengths = _lengths(generator, 3)
+    head = bytes([3, 1, 3, 0b101, 0b1011])
+    return head + bytes(format_page.encode_table(lengths)), lengths, 2
 
 
 def _sparse_seed(generator: random.Random, length: int, size: int) -> bytes:

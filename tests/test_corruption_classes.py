@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import support_payloads
 
-from dcz.codec import classes, grid, runs
+from dcz.codec import classes, grid, huffman, runs
 from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.frame import Member
 
@@ -104,6 +104,26 @@ def test_pairs_of_wide_elements_and_of_many_are_refused() -> None:
     many = b"\x00\x81\x01" + bytes(129) + b"\x01\x01\x00\x81\x01"
     with pytest.raises(CorruptError, match="pairs are of up to 128 values"):
         decode(many + bytes(3000), 4)
+
+
+@pytest.mark.parametrize(("lengths", "value"), [([1, 0], 5), ([0, 1], 7)])
+def test_a_code_of_which_one_symbol_is_in_use_takes_no_bits(lengths: list[int], value: int) -> None:
+    table = huffman.encode_table(np.array(lengths, np.uint8))
+    payload = ONE_CLASS + b"\x00\x00\x02" + table
+    assert decode(payload, 4).tolist() == [value] * 4
+    with pytest.raises(CorruptError):
+        decode(payload + b"\x00", 4)
+
+
+def test_what_fills_the_last_pair_means_nothing() -> None:
+    # Pairs (5, 5) and (7, 7), of which three elements take two: 5 5 7 (7).
+    payload = ONE_CLASS + b"\x01\x00\x02\x09" + TWO_CODES + b"\x01\x02"
+    decoder = classes.Decoder(memoryview(payload), [Member(BYTES, 3)])
+    assert decode(payload, 3).tolist() == [5, 5, 7]
+    (stream,) = decoder.describe().streams
+    assert stream.symbols == 3
+    assert decoder.describe().nonzero == (3,)
+    assert stream.entropy_bits == pytest.approx(3 * np.log2(3) - 2)
 
 
 def test_several_members_or_none_are_refused() -> None:

@@ -115,8 +115,8 @@ def test_kernels_on_runs_refuse_what_does_not_fit(kernels: ModuleType) -> None:
 @decoders
 def test_kernels_on_classes_refuse_what_does_not_fit(kernels: ModuleType) -> None:
     one = np.ones(1, np.int64)
-    code = ClassCodes(one, one, np.ones(1, np.uint8), np.zeros(1, np.uint16))
-    two = ClassCodes(*(np.repeat(each, 2) for each in (one, one, code.lengths, code.members)))
+    parts = one, one, np.zeros(1, np.bool_), np.ones(1, np.uint8), np.zeros(1, np.uint16)
+    code, two = ClassCodes(*parts), ClassCodes(*(np.repeat(each, 2) for each in parts))
     none, book, out = np.zeros((1, 1), np.int64), np.zeros(1, np.uint32), np.zeros(10, np.uint32)
     for offsets, kinds, length, codes, codebook in [
         (none, np.zeros(3, np.uint8), 3, code, book),
@@ -126,6 +126,8 @@ def test_kernels_on_classes_refuse_what_does_not_fit(kernels: ModuleType) -> Non
         (none + 1, np.zeros(4, np.uint8), 3, code, book),
         (none, np.zeros(4, np.uint8), 3, code, book[:0]),
         (none, np.zeros(4, np.uint8), 3, code, np.zeros(1, np.uint8)),
+        (none, np.zeros(4, np.int64), 3, code, book),
+        (none, np.zeros(1, np.uint8), 0, code, book),
     ]:
         with pytest.raises(ValueError):
             kernels.decode_runs(b"", offsets, kinds, length, 4, codes, codebook, out)
@@ -148,6 +150,11 @@ def test_kernels_on_classes_refuse_what_does_not_fit(kernels: ModuleType) -> Non
     ]:
         with pytest.raises(ValueError):
             kernels.find_class_segments(b"", position, kinds, length, 4, numel, code)
+    # A run may be declared to be longer than all there is.
+    for length in (10, 11, 2**62, 2**62 + 1):
+        out[:] = 0
+        kernels.decode_runs(b"", none, np.zeros(1, np.uint8), length, 1, code, book + 7, out)
+        assert out.tolist() == [7] * 10
 
 
 def shared_rows(
@@ -185,7 +192,7 @@ def test_kernels_on_classes_decode_and_digest_what_was_coded(
     )
     for (lengths, members), stream in zip(codes.each(), drafted.streams, strict=True):
         assert np.array_equal(lengths, stream.table.lengths)
-        assert members.shape == (lengths.size, stream.table.width)
+        assert members.shape == (lengths.size, 1 if stream.table.pairs is None else 2)
     numel = shared.indices.size
     where = cut.classes, cut.length, cut.runs_in_block
     offsets = kernels.find_class_segments(frame.payload, position, *where, numel, codes)

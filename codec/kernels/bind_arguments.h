@@ -63,6 +63,18 @@ static inline int read_code(const Py_buffer *lengths, dcz_code *code)
     return status == DCZ_OK ? 1 : refuse(dcz_status_text(status));
 }
 
+/* Makes and fills the table of a decoder, which is the caller's to free. */
+static inline int fill_decoder(dcz_decoder *decoder)
+{
+    decoder->table = PyMem_Malloc(dcz_table_bytes(&decoder->code, decoder->item_size));
+    if (!decoder->table) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    dcz_prepare(decoder);
+    return 1;
+}
+
 /* Starts digests of the output if there is an array for them, with a place for each chunk. */
 static inline int start_digests(dcz_digester *digester, const Py_buffer *out,
                                 const Py_buffer *digests)

@@ -9,7 +9,7 @@
 /* ---- read_class_codes ---- */
 
 typedef struct {
-    Py_buffer payload, alphabets, widths, lengths, members;
+    Py_buffer payload, alphabets, widths, coded, lengths, members;
 } codes_buffers;
 
 typedef struct {
@@ -20,9 +20,9 @@ static int has_room(const codes_buffers *b, size_t kinds)
 {
     if (!is_array(&b->alphabets, 8) || !is_array(&b->widths, 8) || !is_array(&b->members, 2))
         return 0;
-    if (kinds < 1 || kinds > DCZ_CLASS_LIMIT || items(&b->widths, 8) != kinds)
-        return refuse("there are 1 to 16 classes");
-    if ((size_t)b->lengths.len < kinds * DCZ_ALPHABET_LIMIT
+    if (kinds < 1 || kinds > DCZ_CLASS_LIMIT) return refuse("there are 1 to 16 classes");
+    if (items(&b->widths, 8) != kinds || (size_t)b->coded.len != kinds
+        || (size_t)b->lengths.len < kinds * DCZ_ALPHABET_LIMIT
         || items(&b->members, 2) < kinds * DCZ_ALPHABET_LIMIT * DCZ_WIDTH_LIMIT)
         return refuse("an array for the result has the wrong size");
     return 1;
@@ -45,6 +45,7 @@ static int codes_checked(const codes_buffers *b, Py_ssize_t position, Py_ssize_t
         if (status != DCZ_OK) return refuse_status(status);
         alphabets[k] = (int64_t)code.alphabet;
         widths[k] = (int64_t)code.width;
+        ((uint8_t *)b->coded.buf)[k] = (uint8_t)code.coded;
         found->symbols += code.alphabet;
         found->members += code.alphabet * code.width;
     }
@@ -57,17 +58,18 @@ static PyObject *read_class_codes(PyObject *Py_UNUSED(module), PyObject *args)
 {
     union {
         codes_buffers named;
-        Py_buffer all[5];
+        Py_buffer all[6];
     } b;
     codes_read found = {0};
     Py_ssize_t position, levels;
     unsigned item_size;
     int done = 0;
     memset(&b, 0, sizeof b);
-    if (PyArg_ParseTuple(args, "y*nnIw*w*w*w*", &b.named.payload, &position, &levels, &item_size,
-                         &b.named.alphabets, &b.named.widths, &b.named.lengths, &b.named.members))
+    if (PyArg_ParseTuple(args, "y*nnIw*w*w*w*w*", &b.named.payload, &position, &levels, &item_size,
+                         &b.named.alphabets, &b.named.widths, &b.named.coded, &b.named.lengths,
+                         &b.named.members))
         done = codes_checked(&b.named, position, levels, item_size, &found);
-    release(b.all, 5);
+    release(b.all, 6);
     if (!done) return NULL;
     return Py_BuildValue("nnn", (Py_ssize_t)found.position, (Py_ssize_t)found.symbols,
                          (Py_ssize_t)found.members);
@@ -75,17 +77,19 @@ static PyObject *read_class_codes(PyObject *Py_UNUSED(module), PyObject *args)
 
 /* ---- runs ---- */
 
-/* Reads and checks how runs fill `count` elements. */
-static int read_runs(const Py_buffer *classes, size_t kinds, Py_ssize_t length,
-                     Py_ssize_t runs_in_block, size_t count, dcz_class_runs *runs)
+/* Reads and checks how runs fill `count` elements. A run is no longer than all of them: that
+ * changes nothing, and no product overflows. */
+static int read_class_runs(const Py_buffer *classes, size_t kinds, Py_ssize_t length,
+                           Py_ssize_t runs_in_block, size_t count, dcz_class_runs *runs)
 {
     const uint8_t *each = classes->buf;
+    size_t own = (size_t)length < count ? (size_t)length : count;
     if (length < 1 || runs_in_block < 1) return refuse("a run has at least one element");
     if (kinds < 1 || kinds > DCZ_CLASS_LIMIT) return refuse("there are 1 to 16 classes");
-    *runs = (dcz_class_runs){.classes = each, .kinds = kinds, .length = (size_t)length,
-                             .count = count, .runs = (size_t)classes->len,
+    *runs = (dcz_class_runs){.classes = each, .kinds = kinds, .length = own, .count = count,
+                             .runs = (size_t)classes->len,
                              .runs_in_block = (size_t)runs_in_block};
-    if (runs->runs != count / runs->length + (count % runs->length > 0))
+    if (runs->runs != (count ? dcz_symbols(count, own) : 0))
         return refuse("the runs do not fill the output");
     for (size_t i = 0; i < runs->runs; i++)
         if (each[i] >= kinds) return refuse("a run is in no class");
@@ -100,28 +104,8 @@ static size_t blocks_of(const dcz_class_runs *runs)
 /* ---- find_class_segments ---- */
 
 typedef struct {
-    Py_buffer payload, classes, alphabets, widths, found;
+    Py_buffer payload, classes, coded, widths, found;
 } find_buffers;
-
-static dcz_status find_all(const find_buffers *b, const dcz_class_runs *runs, size_t position)
-{
-    const int64_t *alphabets = b->alphabets.buf, *widths = b->widths.buf;
-    int64_t *found = b->found.buf;
-    for (size_t first = 0; first < runs->runs; first += runs->runs_in_block) {
-        size_t elements[DCZ_CLASS_LIMIT];
-        dcz_count_block(runs, first, elements);
-        for (size_t k = 0; k < runs->kinds; k++) {
-            dcz_status status = DCZ_OK;
-            *found++ = (int64_t)position;
-            if (alphabets[k] > 1)
-                status = dcz_skip_segment(b->payload.buf, (size_t)b->payload.len,
-                                          dcz_symbols(elements[k], (size_t)widths[k]), &position);
-            if (status != DCZ_OK) return status;
-        }
-    }
-    *found = (int64_t)position;
-    return DCZ_OK;
-}
 
 static int is_width(int64_t width)
 {
@@ -134,22 +118,23 @@ static int segments_found(const find_buffers *b, Py_ssize_t position, Py_ssize_t
     const int64_t *widths = b->widths.buf;
     dcz_class_runs runs;
     dcz_status status;
-    if (!is_array(&b->alphabets, 8) || !is_array(&b->widths, 8) || !is_array(&b->found, 8))
-        return 0;
+    if (!is_array(&b->widths, 8) || !is_array(&b->found, 8)) return 0;
     if (count < 0 || position < 0 || position > b->payload.len)
         return refuse("a segment is outside the payload");
-    if (!read_runs(&b->classes, items(&b->alphabets, 8), length, runs_in_block, (size_t)count,
-                   &runs))
+    if (!read_class_runs(&b->classes, (size_t)b->coded.len, length, runs_in_block, (size_t)count,
+                         &runs))
         return 0;
-    if (b->widths.len != b->alphabets.len
+    if (items(&b->widths, 8) != runs.kinds
         || items(&b->found, 8) != blocks_of(&runs) * runs.kinds + 1)
         return refuse("an array has the wrong size");
     for (size_t k = 0; k < runs.kinds; k++)
         if (!is_width(widths[k])) return 0;
-    status = find_all(b, &runs, (size_t)position);
+    status = dcz_find_class_segments(&runs, b->coded.buf, widths, b->payload.buf,
+                                     (size_t)b->payload.len, (size_t)position, b->found.buf);
     return status == DCZ_OK ? 1 : refuse_status(status);
 }
 
+/* Keeps the GIL: it takes some microseconds. */
 static PyObject *find_class_segments(PyObject *Py_UNUSED(module), PyObject *args)
 {
     union {
@@ -160,7 +145,7 @@ static PyObject *find_class_segments(PyObject *Py_UNUSED(module), PyObject *args
     int done = 0;
     memset(&b, 0, sizeof b);
     if (PyArg_ParseTuple(args, "y*ny*nnny*y*w*", &b.named.payload, &position, &b.named.classes,
-                         &length, &runs_in_block, &count, &b.named.alphabets, &b.named.widths,
+                         &length, &runs_in_block, &count, &b.named.coded, &b.named.widths,
                          &b.named.found))
         done = segments_found(&b.named, position, length, runs_in_block, count);
     release(b.all, 5);
@@ -189,13 +174,7 @@ static int prepare_source(dcz_class_source *source, const uint8_t *lengths, size
     if (status != DCZ_OK) return refuse(dcz_status_text(status));
     decoder->values = values;
     decoder->item_size = (uint32_t)(item_size * source->width);
-    decoder->table = PyMem_Malloc(dcz_table_bytes(&decoder->code, decoder->item_size));
-    if (!decoder->table) {
-        PyErr_NoMemory();
-        return 0;
-    }
-    dcz_prepare(decoder);
-    return 1;
+    return fill_decoder(decoder);
 }
 
 static int prepare_sources(runs_job *job, const runs_buffers *b)
@@ -259,12 +238,12 @@ static int runs_decoded(const runs_buffers *b, Py_ssize_t length, Py_ssize_t run
     if (b->widths.len != b->alphabets.len) return refuse("an array has the wrong size");
     if (b->out.len % (Py_ssize_t)item_size != 0) return refuse("the runs do not fill the output");
     job->item_size = item_size;
-    if (!read_runs(&b->classes, items(&b->alphabets, 8), length, runs_in_block,
-                   items(&b->out, item_size), &job->runs)
-        || !start_digests(&digester, &b->out, &b->digests))
+    if (!read_class_runs(&b->classes, items(&b->alphabets, 8), length, runs_in_block,
+                         items(&b->out, item_size), &job->runs)
+        || !check_offsets(job, b) || !start_digests(&digester, &b->out, &b->digests))
         return 0;
     if (job->runs.runs == 0) return 1;
-    if (!check_offsets(job, b) || !prepare_sources(job, b) || !allocate_waiting(job)) return 0;
+    if (!prepare_sources(job, b) || !allocate_waiting(job)) return 0;
     Py_BEGIN_ALLOW_THREADS
     status = dcz_decode_runs(&job->runs, job->sources, b->payload.buf, (size_t)b->payload.len,
                              b->offsets.buf, item_size, b->digests.len ? &digester : NULL,

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "digest.h"
 #include "stream.h"
 
 /* ---- decoders ---- */
@@ -39,14 +38,7 @@ static int prepare(segment_list *s, const Py_buffer *offsets, const Py_buffer *c
         if ((size_t)s->counts[i] > s->largest) s->largest = (size_t)s->counts[i];
     }
     if (s->total == 0) return 1; /* without symbols there need not be a code */
-    if (!read_code(lengths, &s->decoder.code)) return 0;
-    s->decoder.table = PyMem_Malloc(dcz_table_bytes(&s->decoder.code, s->decoder.item_size));
-    if (!s->decoder.table) {
-        PyErr_NoMemory();
-        return 0;
-    }
-    dcz_prepare(&s->decoder);
-    return 1;
+    return read_code(lengths, &s->decoder.code) && fill_decoder(&s->decoder);
 }
 
 static int is_values(const Py_buffer *codebook, unsigned item_size, const Py_buffer *lengths)

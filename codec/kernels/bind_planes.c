@@ -133,7 +133,7 @@ static PyObject *count_bytes(PyObject *Py_UNUSED(module), PyObject *args)
 
 /* ---- pairs of planes ---- */
 
-static int symbols_checked(const Py_buffer *b, unsigned low_bits)
+static int pair_symbols_checked(const Py_buffer *b, unsigned low_bits)
 {
     size_t count = (size_t)b[0].len, alphabet;
     uint32_t *scratch;
@@ -160,7 +160,7 @@ static PyObject *pair_symbols(PyObject *Py_UNUSED(module), PyObject *args)
     unsigned low_bits;
     int done = 0;
     if (PyArg_ParseTuple(args, "y*y*Iw*w*", &b[0], &b[1], &low_bits, &b[2], &b[3]))
-        done = symbols_checked(b, low_bits);
+        done = pair_symbols_checked(b, low_bits);
     return finish(done, b, 4);
 }
 
@@ -179,7 +179,7 @@ static PyObject *pack_bits(PyObject *Py_UNUSED(module), PyObject *args)
     return finish(done, b, 2);
 }
 
-static int pairs_checked(const Py_buffer *b, unsigned low_bits)
+static int split_pairs_checked(const Py_buffer *b, unsigned low_bits)
 {
     size_t count = (size_t)b[2].len;
     if (!is_low_bits(low_bits) || !are_pairs(&b[0], count)
@@ -197,7 +197,7 @@ static PyObject *split_pairs(PyObject *Py_UNUSED(module), PyObject *args)
     unsigned low_bits;
     int done = 0;
     if (PyArg_ParseTuple(args, "y*y*Iw*w*", &b[0], &b[1], &low_bits, &b[2], &b[3]))
-        done = pairs_checked(b, low_bits);
+        done = split_pairs_checked(b, low_bits);
     return finish(done, b, 4);
 }
 

@@ -16,8 +16,8 @@ static dcz_status read_number(dcz_bytes *payload, size_t low, size_t high, dcz_s
     return *number < low || *number > high ? outside : DCZ_OK;
 }
 
-/* Reads a map of `size` bits, each byte's lowest first: which of the places are taken. */
-static dcz_status read_map(dcz_bytes *payload, size_t size, dcz_status wrong, uint16_t *places,
+/* Reads a bitmap of `size` bits, each byte's lowest first: which of the places are taken. */
+static dcz_status read_bitmap(dcz_bytes *payload, size_t size, dcz_status wrong, uint16_t *places,
                            size_t room, size_t *taken)
 {
     size_t bytes = (size + 7) / 8;
@@ -37,7 +37,7 @@ static dcz_status read_map(dcz_bytes *payload, size_t size, dcz_status wrong, ui
 
 /* ---- tables ---- */
 
-enum { PAIRS = 1, MAP = 2 };
+enum { PAIRS = 1, BITMAP = 2 };
 
 /* Reads which indices are in use: used[n], ascending. */
 static dcz_status read_used(dcz_bytes *payload, unsigned flags, size_t levels, uint16_t *used,
@@ -48,8 +48,8 @@ static dcz_status read_used(dcz_bytes *payload, unsigned flags, size_t levels, u
     if (status == DCZ_OK) status = read_number(payload, 1, levels - first, DCZ_BAD_SPAN, &span);
     if (status != DCZ_OK) return status;
     *n = span;
-    if (flags & MAP)
-        status = read_map(payload, span, DCZ_BAD_INDEX_MAP, used, DCZ_ALPHABET_LIMIT, n);
+    if (flags & BITMAP)
+        status = read_bitmap(payload, span, DCZ_BAD_INDEX_MAP, used, DCZ_ALPHABET_LIMIT, n);
     else
         for (size_t i = 0; i < span; i++) used[i] = (uint16_t)i;
     if (status != DCZ_OK) return status;
@@ -65,7 +65,7 @@ static dcz_status read_pairs(dcz_bytes *payload, const uint16_t *used, size_t n,
     size_t row = 0;
     dcz_status status;
     if (n > DCZ_PAIRED_LEVELS_LIMIT || item_size > DCZ_PAIRED_BYTES_LIMIT) return DCZ_BAD_PAIRS;
-    status = read_map(payload, n * n, DCZ_BAD_PAIR_MAP, places, DCZ_ALPHABET_LIMIT,
+    status = read_bitmap(payload, n * n, DCZ_BAD_PAIR_MAP, places, DCZ_ALPHABET_LIMIT,
                       &code->alphabet);
     if (status != DCZ_OK) return status;
     for (size_t i = 0; i < code->alphabet; i++) {
@@ -77,22 +77,23 @@ static dcz_status read_pairs(dcz_bytes *payload, const uint16_t *used, size_t n,
     return DCZ_OK;
 }
 
-static dcz_status read_code_lengths(dcz_bytes *payload, const dcz_class_code *code)
+static dcz_status read_code_lengths(dcz_bytes *payload, dcz_class_code *code)
 {
     size_t alphabet, bytes;
     dcz_code checked;
     dcz_status status = read_number(payload, 1, DCZ_ALPHABET_LIMIT, DCZ_BAD_ALPHABET, &alphabet);
     if (status != DCZ_OK) return status;
     if (alphabet != code->alphabet) return DCZ_WRONG_ALPHABET;
-    if (alphabet == 1) {
-        code->lengths[0] = 1;
-        return DCZ_OK;
-    }
+    code->lengths[0] = 1;
+    code->coded = 0;
+    if (alphabet == 1) return DCZ_OK;
     status = dcz_read_lengths(payload->at, (size_t)(payload->end - payload->at),
                               (uint32_t)alphabet, code->lengths, &bytes);
     if (status != DCZ_OK) return status;
     payload->at += bytes;
-    return dcz_read_code(code->lengths, (uint32_t)alphabet, &checked);
+    status = dcz_read_code(code->lengths, (uint32_t)alphabet, &checked);
+    code->coded = checked.used > 1;
+    return status;
 }
 
 dcz_status dcz_read_class_code(dcz_bytes *payload, size_t levels, size_t item_size,
@@ -104,7 +105,7 @@ dcz_status dcz_read_class_code(dcz_bytes *payload, size_t levels, size_t item_si
     dcz_status status;
     if (payload->at == payload->end) return DCZ_TRUNCATED_TABLE;
     flags = *payload->at++;
-    if (flags > (PAIRS | MAP)) return DCZ_BAD_TABLE_FLAGS;
+    if (flags > (PAIRS | BITMAP)) return DCZ_BAD_TABLE_FLAGS;
     status = read_used(payload, flags, levels, used, &n);
     if (status != DCZ_OK) return status;
     if (flags & PAIRS) {
@@ -128,4 +129,24 @@ void dcz_count_block(const dcz_class_runs *runs, size_t first, size_t elements[D
     for (size_t i = first; i < last; i++) elements[runs->classes[i]] += runs->length;
     if (last == runs->runs)
         elements[runs->classes[last - 1]] -= runs->runs * runs->length - runs->count;
+}
+
+dcz_status dcz_find_class_segments(const dcz_class_runs *runs, const uint8_t *coded,
+                                   const int64_t *widths, const uint8_t *payload, size_t size,
+                                   size_t position, int64_t *found)
+{
+    for (size_t first = 0; first < runs->runs; first += runs->runs_in_block) {
+        size_t elements[DCZ_CLASS_LIMIT];
+        dcz_count_block(runs, first, elements);
+        for (size_t k = 0; k < runs->kinds; k++) {
+            dcz_status status = DCZ_OK;
+            *found++ = (int64_t)position;
+            if (coded[k])
+                status = dcz_skip_segment(payload, size,
+                                          dcz_symbols(elements[k], (size_t)widths[k]), &position);
+            if (status != DCZ_OK) return status;
+        }
+    }
+    *found = (int64_t)position;
+    return DCZ_OK;
 }

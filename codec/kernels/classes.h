@@ -22,9 +22,10 @@ typedef struct {
 /* The code of a class, in arrays of the caller's with room for any code. */
 typedef struct {
     uint8_t *lengths;  /* of each symbol, in bits: room for DCZ_ALPHABET_LIMIT */
-    uint16_t *members; /* index of each element of each symbol: room for DCZ_WIDTH_LIMIT times that */
+    uint16_t *members; /* entry in the codebook of each of their elements: room for twice that */
     size_t alphabet;
     size_t width; /* elements of a symbol */
+    int coded;    /* whether symbols take bits: not where only one is in use */
 } dcz_class_code;
 
 /* Reads the table of a class, for a codebook of `levels` values of `item_size` bytes, and moves on
@@ -49,6 +50,13 @@ static inline size_t dcz_symbols(size_t elements, size_t width)
 {
     return elements / width + (elements % width > 0);
 }
+
+/* Finds where the segments of each block and class begin, and where the last one ends, from
+ * `position` on, at most `size`: found[blocks * kinds + 1]. `coded` and `widths` are those of the
+ * codes. */
+dcz_status dcz_find_class_segments(const dcz_class_runs *runs, const uint8_t *coded,
+                                   const int64_t *widths, const uint8_t *payload, size_t size,
+                                   size_t position, int64_t *found);
 
 /* Bytes in which a class's elements wait for their places, and what a copy reads after them. */
 enum { DCZ_WAITING_BYTES = 1 << 13, DCZ_COPY_SLACK = 32 };

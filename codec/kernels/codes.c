@@ -196,7 +196,7 @@ void dcz_fill_symbol_table(const dcz_code *code, uint16_t *table)
         repeat((uint8_t *)table, sizeof *table << (length - 1));
         next <<= 1;
         for (; done < order.end[length]; done++)
-            table[reverse_bits(next++, length)] = (uint16_t)(order.symbols[done] << 4 | length);
+            table[reverse_bits(next++, length)] = (uint16_t)((uint32_t)order.symbols[done] << 4 | length);
     }
     if (code->used == 1) table[1] = table[0]; /* its code is 0; let 1 mean the same */
 }

@@ -54,13 +54,12 @@ int dcz_count_symbols(const void *symbols, size_t count, uint32_t item_size, uin
 void dcz_split_block(const void *indices, uint32_t item_size, size_t length, uint32_t filler,
                      uint16_t *gaps, size_t *gap_count, void *levels, size_t *level_count);
 
-/* A code in the form the encoder reads. There are entries for all symbols of one byte. */
+/* A code in the form the encoder reads, with entries for symbols of any alphabet. */
 #define DCZ_NO_CODE ((uint32_t)1 << 31)
-#define DCZ_ENCODER_ENTRIES DCZ_ALPHABET_LIMIT
 typedef struct {
     dcz_code code;
-    uint32_t codes[DCZ_ENCODER_ENTRIES]; /* or DCZ_NO_CODE */
-    uint8_t lengths[DCZ_ENCODER_ENTRIES];
+    uint32_t codes[DCZ_ALPHABET_LIMIT]; /* or DCZ_NO_CODE */
+    uint8_t lengths[DCZ_ALPHABET_LIMIT];
 } dcz_encoder;
 
 void dcz_prepare_encoder(dcz_encoder *encoder, const dcz_code *code);

@@ -5,6 +5,7 @@
  * counter has to be kept. A word is good for 63 - 7 bits, as loads begin at a whole byte: that is
  * three symbols of 15 bits, or five of 11. */
 #include "decode_values.h"
+#include "words.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -40,20 +41,7 @@ static unsigned leading_zeros(uint64_t x)
 
 /* ---- streams ---- */
 
-static DCZ_ALWAYS_INLINE uint64_t load_word(const uint8_t *at)
-{
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    uint64_t word = 0;
-    for (int i = 0; i < WORD_BYTES; i++) word |= (uint64_t)at[i] << 8 * i;
-    return word;
-#else
-    uint64_t word;
-    memcpy(&word, at, WORD_BYTES);
-    return word;
-#endif
-}
-
-/* As load_word, with zeros for what lies after the end. */
+/* As dcz_load_word, with zeros for what lies after the end. */
 static uint64_t load_last_word(const uint8_t *at, const uint8_t *end)
 {
     uint64_t word = 0;
@@ -68,7 +56,7 @@ static DCZ_ALWAYS_INLINE uint64_t refill(const uint8_t *volatile *at, uint64_t w
     unsigned used = leading_zeros(word);
     const uint8_t *next = *at + (used >> 3);
     *at = next;
-    return (load_word(next) | SENTINEL) >> (used & 7);
+    return (dcz_load_word(next) | SENTINEL) >> (used & 7);
 }
 
 /* As refill, near the end of the payload. A stream that ran past the end stays there. */

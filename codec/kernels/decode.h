@@ -134,15 +134,16 @@ typedef struct {
     size_t left;    /* symbols */
 } dcz_segment;
 
-/* No fewer symbols can be asked for at a time. */
+/* Fewer symbols than a refill of all streams may yield, 8 times 56, cannot be asked for. */
 #define DCZ_LEAST_SYMBOLS 512
 
 /* Starts the segment of `count` symbols at payload[offset], offset <= size. */
 dcz_status dcz_start_segment(dcz_segment *segment, const dcz_decoder *decoder,
                              const uint8_t *payload, size_t size, size_t offset, size_t count);
 
-/* Decodes the next symbols at `out`, and returns how many: all that are left, or about `most`,
- * which is DCZ_LEAST_SYMBOLS at least. What a corrupt segment gives is unspecified. */
+/* Decodes the next symbols at `out`, and returns how many: all that are left, if these are `most` or
+ * fewer, or else about `most`, which is DCZ_LEAST_SYMBOLS at least then. What a corrupt segment
+ * gives is unspecified. */
 size_t dcz_next_symbols(dcz_segment *segment, const dcz_decoder *decoder, size_t most, void *out);
 
 /* When no symbol is left: whether the segment was well-formed. */

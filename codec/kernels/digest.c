@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "words.h"
 
 #if defined(__GNUC__) && defined(__x86_64__)
 #include <immintrin.h>
@@ -45,23 +46,12 @@ static const uint8_t SECRET[SECRET_BYTES] = {
 static const uint64_t FIRST_LANES[8] = {PRIME32_3, PRIME64_1, PRIME64_2, PRIME64_3,
                                         PRIME64_4, PRIME32_2, PRIME64_5, PRIME32_1};
 
-static DCZ_ALWAYS_INLINE uint64_t load(const uint8_t *at)
-{
-    uint64_t word = 0;
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    for (int i = 0; i < 8; i++) word |= (uint64_t)at[i] << 8 * i;
-#else
-    memcpy(&word, at, 8);
-#endif
-    return word;
-}
-
 /* ---- stripes and blocks ---- */
 
 static void take_stripe(uint64_t lanes[8], const uint8_t *data, const uint8_t *secret)
 {
     for (int i = 0; i < 8; i++) {
-        uint64_t word = load(data + 8 * i), mixed = word ^ load(secret + 8 * i);
+        uint64_t word = dcz_load_word(data + 8 * i), mixed = word ^ dcz_load_word(secret + 8 * i);
         lanes[i ^ 1] += word;
         lanes[i] += (mixed & 0xffffffff) * (mixed >> 32);
     }
@@ -73,7 +63,7 @@ static void take_blocks_anywhere(uint64_t lanes[8], const uint8_t *data, size_t 
         for (int i = 0; i < STRIPES; i++, data += DCZ_DIGEST_STRIPE)
             take_stripe(lanes, data, SECRET + 8 * i);
         for (int i = 0; i < 8; i++) {
-            lanes[i] ^= lanes[i] >> 47 ^ load(SECRET + SCRAMBLING_SECRET + 8 * i);
+            lanes[i] ^= lanes[i] >> 47 ^ dcz_load_word(SECRET + SCRAMBLING_SECRET + 8 * i);
             lanes[i] *= PRIME32_1;
         }
     }
@@ -148,8 +138,8 @@ static uint64_t fold(const uint64_t lanes[8], size_t size)
 {
     uint64_t digest = size * PRIME64_1;
     for (int i = 0; i < 8; i += 2)
-        digest += folded_product(lanes[i] ^ load(SECRET + FOLDING_SECRET + 8 * i),
-                                 lanes[i + 1] ^ load(SECRET + FOLDING_SECRET + 8 * i + 8));
+        digest += folded_product(lanes[i] ^ dcz_load_word(SECRET + FOLDING_SECRET + 8 * i),
+                                 lanes[i + 1] ^ dcz_load_word(SECRET + FOLDING_SECRET + 8 * i + 8));
     digest ^= digest >> 37;
     digest *= AVALANCHE;
     return digest ^ digest >> 32;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "words.h"
+
 static DCZ_ALWAYS_INLINE uint32_t symbol_at(const void *symbols, uint32_t item_size, size_t i)
 {
     uint16_t wide;
@@ -110,8 +112,8 @@ void dcz_prepare_encoder(dcz_encoder *encoder, const dcz_code *code)
     encoder->code = *code;
     dcz_assign_codes(code, codes);
     memset(encoder->lengths, 0, sizeof encoder->lengths);
-    memcpy(encoder->lengths, code->lengths, code->alphabet);
-    for (uint32_t i = 0; i < DCZ_ENCODER_ENTRIES; i++) encoder->codes[i] = DCZ_NO_CODE;
+    if (code->alphabet) memcpy(encoder->lengths, code->lengths, code->alphabet);
+    for (uint32_t i = 0; i < DCZ_ALPHABET_LIMIT; i++) encoder->codes[i] = DCZ_NO_CODE;
     for (uint32_t i = 0; i < code->alphabet; i++)
         if (code->lengths[i]) encoder->codes[i] = codes[i];
 }
@@ -127,15 +129,6 @@ size_t dcz_segment_bound(size_t count, uint32_t longest)
     if (count == 0) return 0;
     if (count < DCZ_MANY_STREAMS_FROM) return LONGEST_VARINT + stream_bound(count, longest);
     return 2 * DCZ_STREAMS + DCZ_STREAMS * stream_bound(count / DCZ_STREAMS + 1, longest);
-}
-
-static DCZ_ALWAYS_INLINE void store_word(uint8_t *at, uint64_t word)
-{
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    for (int i = 0; i < WORD_BYTES; i++) at[i] = (uint8_t)(word >> 8 * i);
-#else
-    memcpy(at, &word, WORD_BYTES);
-#endif
 }
 
 /* A stream on its way out. */
@@ -159,7 +152,7 @@ static DCZ_ALWAYS_INLINE uint32_t write_some(const dcz_encoder *encoder, const v
         s->word |= (uint64_t)code << s->used;
         s->used += encoder->lengths[symbol];
     }
-    store_word(s->at, s->word);
+    dcz_store_word(s->at, s->word);
     s->at += s->used >> 3;
     s->word >>= s->used & ~7u;
     s->used &= 7;
@@ -211,8 +204,8 @@ static DCZ_ALWAYS_INLINE uint32_t write_streams(const dcz_encoder *encoder, cons
     uint32_t seen = 0;
     for (size_t begin = 0; begin < size; begin += BLOCK_SYMBOLS) {
         size_t end = size - begin < BLOCK_SYMBOLS ? size : begin + BLOCK_SYMBOLS;
-        const uint16_t *wide = (const uint16_t *)symbols + begin;
-        if (item_size == 2 && largest_of(wide, end - begin) >= encoder->code.alphabet)
+        if (item_size == 2
+            && largest_of((const uint16_t *)symbols + begin, end - begin) >= encoder->code.alphabet)
             return DCZ_NO_CODE;
         for (size_t i = 0; i < count; i++)
             seen |= write_items(encoder, symbols, item_size, begin + i, end, count, &streams[i]);
@@ -228,7 +221,7 @@ static uint32_t write_bytes(const dcz_encoder *encoder, const void *symbols, siz
 }
 
 DCZ_FOR_NEWER_PROCESSORS
-static uint32_t write_pairs(const dcz_encoder *encoder, const void *symbols, size_t size,
+static uint32_t write_wide(const dcz_encoder *encoder, const void *symbols, size_t size,
                             stream *streams, size_t count)
 {
     return write_streams(encoder, symbols, 2, size, streams, count);
@@ -239,7 +232,7 @@ static int write_symbols(const dcz_encoder *encoder, const void *symbols, uint32
                          size_t size, stream *streams, size_t count)
 {
     uint32_t seen = item_size == 1 ? write_bytes(encoder, symbols, size, streams, count)
-                                   : write_pairs(encoder, symbols, size, streams, count);
+                                   : write_wide(encoder, symbols, size, streams, count);
     return !(seen & DCZ_NO_CODE);
 }
 

@@ -17,10 +17,9 @@ from dcz.codec.kernels.coding_arguments import (
     Integers,
     check_output,
     integer_array,
-    require,
 )
 from dcz.codec.kernels.native_digest import NO_DIGESTS, write_short_digest
-from dcz.codec.kernels.reference_classes import CLASS_LIMIT, ClassCodes, check_values
+from dcz.codec.kernels.reference_classes import ClassCodes, check_runs, check_table, check_values
 from dcz.codec.kernels.reference_digest import Digests
 
 
@@ -28,15 +27,18 @@ def read_class_codes(
     payload: Any, position: int, classes: int, levels: int, item_size: int
 ) -> tuple[ClassCodes, int]:
     """Read the tables of classes: see `reference_classes.read_class_codes`."""
-    require(1 <= classes <= CLASS_LIMIT, "there are 1 to 16 classes")
+    check_table(classes, levels, item_size)
     alphabets, widths = np.empty(classes, np.int64), np.empty(classes, np.int64)
-    # Room for the worst case costs nothing: only what is written to takes memory.
+    coded = np.empty(classes, np.bool_)
+    # Room for the worst case, of which what was not written to is given back.
     lengths = np.empty(classes * ALPHABET_LIMIT, np.uint8)
     members = np.empty(2 * lengths.size, np.uint16)
     end, symbols, elements = _kernels.read_class_codes(
-        payload, position, levels, item_size, alphabets, widths, lengths, members
+        payload, position, levels, item_size, alphabets, widths, coded, lengths, members
     )
-    return ClassCodes(alphabets, widths, lengths[:symbols], members[:elements]), end
+    lengths.resize(symbols, refcheck=False)
+    members.resize(elements, refcheck=False)
+    return ClassCodes(alphabets, widths, coded, lengths, members), end
 
 
 def find_class_segments(
@@ -49,17 +51,17 @@ def find_class_segments(
     codes: ClassCodes,
 ) -> Integers:
     """Find the segments of all blocks: see `reference_classes.find_class_segments`."""
-    require(length >= 1 and runs_in_block >= 1, "a run has at least one element")
+    check_runs(classes, length, runs_in_block, numel, len(codes.alphabets))
     blocks = -(-len(classes) // runs_in_block)
     found = np.empty(blocks * len(codes.alphabets) + 1, np.int64)
     _kernels.find_class_segments(
         payload,
         position,
-        np.ascontiguousarray(classes, np.uint8),
+        np.ascontiguousarray(classes),
         length,
         runs_in_block,
         numel,
-        codes.alphabets,
+        codes.coded,
         codes.widths,
         found,
     )
@@ -79,11 +81,12 @@ def decode_runs(
 ) -> None:
     """Decode runs that are in classes: see `reference_classes.decode_runs`."""
     check_output(out)
+    check_runs(classes, length, runs_in_block, len(out), len(codes.alphabets))
     check_values(values, codes, out)
     _kernels.decode_runs(
         payload,
         integer_array(offsets),
-        np.ascontiguousarray(classes, np.uint8),
+        np.ascontiguousarray(classes),
         length,
         runs_in_block,
         codes.lengths,

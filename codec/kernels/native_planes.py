@@ -67,6 +67,7 @@ def pack_bits(plane: Bytes, bits: int) -> Bytes:
 
 def split_pairs(pairs: Pairs, packed: Buffer, low_bits: int) -> tuple[Bytes, Bytes]:
     """Two planes out of pairs of bytes: see `reference_planes.split_pairs`."""
+    check_low_bits(low_bits)
     low, high = np.empty((2, pairs.size), np.uint8)
     _kernels.split_pairs(np.ascontiguousarray(pairs), packed, low_bits, low, high)
     return low, high

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "words.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -309,25 +310,6 @@ static DCZ_ALWAYS_INLINE void store_bytes(uint8_t *at, size_t size, uint64_t wor
     for (size_t i = 0; i < size; i++) at[i] = (uint8_t)(word >> 8 * i);
 }
 
-/* Eight bytes, the first lowest. */
-static DCZ_ALWAYS_INLINE uint64_t load_word(const uint8_t *at)
-{
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return load_bytes(at, 8);
-#else
-    return get_64(at, 0);
-#endif
-}
-
-static DCZ_ALWAYS_INLINE void store_word(uint8_t *at, uint64_t word)
-{
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    store_bytes(at, 8, word);
-#else
-    put_64(at, 0, word);
-#endif
-}
-
 /* `width` ones in every lane of `lane` bits, from the lane's lowest on. */
 static DCZ_ALWAYS_INLINE uint64_t lanes(uint32_t width, uint32_t lane)
 {
@@ -372,7 +354,7 @@ static DCZ_ALWAYS_INLINE void pack_width(const uint8_t *bytes, size_t count, uin
 {
     /* A whole word takes one store; what it has too much is overwritten by the next. */
     for (; count * bits >= 64; count -= 8, bytes += 8, packed += bits)
-        store_word(packed, gather_bits(load_word(bytes), bits));
+        dcz_store_word(packed, gather_bits(dcz_load_word(bytes), bits));
     for (; count >= 8; count -= 8, bytes += 8, packed += bits)
         store_bytes(packed, bits, gather_bits(load_bytes(bytes, 8), bits));
     store_bytes(packed, (count * bits + 7) / 8, gather_bits(load_bytes(bytes, count), bits));
@@ -397,8 +379,8 @@ static DCZ_ALWAYS_INLINE void unpack_width(const uint8_t *packed, size_t count, 
 {
     /* As long as a whole word can be loaded. */
     for (; count * bits >= 64; count -= 8, bytes += 8, packed += bits) {
-        uint64_t word = load_word(packed) & (((uint64_t)1 << 8 * bits) - 1);
-        store_word(bytes, spread_bits(word, bits));
+        uint64_t word = dcz_load_word(packed) & (((uint64_t)1 << 8 * bits) - 1);
+        dcz_store_word(bytes, spread_bits(word, bits));
     }
     for (; count >= 8; count -= 8, bytes += 8, packed += bits)
         store_bytes(bytes, 8, spread_bits(load_bytes(packed, bits), bits));
@@ -419,7 +401,7 @@ static DCZ_ALWAYS_INLINE void unpack_bits(const uint8_t *packed, size_t count, u
 }
 
 DCZ_FOR_NEWER_PROCESSORS
-static void split_block(const uint16_t *restrict pairs, const uint8_t *packed, size_t count,
+static void split_pair_block(const uint16_t *restrict pairs, const uint8_t *packed, size_t count,
                         uint32_t low_bits, uint8_t *restrict low, uint8_t *restrict high)
 {
     unpack_bits(packed, count, low_bits, low);
@@ -431,7 +413,7 @@ void dcz_split_pairs(const uint16_t *pairs, const uint8_t *packed, size_t count,
                      uint32_t low_bits, uint8_t *low, uint8_t *high)
 {
     for (size_t begin = 0; begin < count; begin += BLOCK)
-        split_block(pairs + begin, packed + begin / 8 * low_bits,
+        split_pair_block(pairs + begin, packed + begin / 8 * low_bits,
                     count - begin < BLOCK ? count - begin : BLOCK, low_bits, low + begin,
                     high + begin);
 }

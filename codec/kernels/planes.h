@@ -26,7 +26,7 @@ typedef struct {
 void dcz_join_planes(const dcz_plane *planes, size_t count, uint32_t item_size, int rotated,
                      void *elements);
 
-/* How often each byte occurs. `count` is at most DCZ_COUNT_LIMIT. */
+/* How often each byte occurs. `count`, here and of pairs, is below DCZ_COUNT_LIMIT. */
 #define DCZ_COUNT_LIMIT ((size_t)1 << 32)
 void dcz_count_bytes(const uint8_t *bytes, size_t count, int64_t counts[256]);
 

@@ -30,7 +30,7 @@ from dcz.codec.kernels.reference_segments import find_segments, read_varint
 CLASS_LIMIT = 16
 PAIRED_LEVELS_LIMIT = 128
 PAIRED_BYTES_LIMIT = 4
-PAIRS, MAP = 1, 2
+PAIRS, BITMAP = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class ClassCodes:
         Symbols of each code.
     widths : int64[classes]
         Elements that a symbol stands for, 1 or 2.
+    coded : bool[classes]
+        Whether the symbols of each code take bits: not where only one is in use.
     lengths : uint8[symbols]
         Code length of each symbol, in bits.
     members : uint16[elements of all symbols]
@@ -51,6 +53,7 @@ class ClassCodes:
 
     alphabets: Integers
     widths: Integers
+    coded: npt.NDArray[np.bool_]
     lengths: Bytes
     members: npt.NDArray[np.uint16]
 
@@ -91,9 +94,7 @@ def read_class_codes(
     ValueError
         If it breaks the format otherwise, or an argument is out of range.
     """
-    require(1 <= classes <= CLASS_LIMIT, "there are 1 to 16 classes")
-    require(1 <= levels <= ALPHABET_LIMIT, "unusable codebook")
-    require(item_size in (1, 2, 4, 8), "items must have 1, 2, 4 or 8 bytes")
+    check_table(classes, levels, item_size)
     require(0 <= position <= len(payload), "a table is outside the payload")
     reader = _TableReader(np.frombuffer(payload, np.uint8), position)
     codes = [reader.read_code(levels, item_size) for _ in range(classes)]
@@ -104,6 +105,7 @@ def _joined(codes: list[tuple[Bytes, npt.NDArray[np.uint16]]]) -> ClassCodes:
     return ClassCodes(
         np.array([lengths.size for lengths, _ in codes], np.int64),
         np.array([members.shape[1] for _, members in codes], np.int64),
+        np.array([np.count_nonzero(lengths) > 1 for lengths, _ in codes]),
         np.concatenate([lengths for lengths, _ in codes]),
         np.concatenate([members.reshape(-1) for _, members in codes]),
     )
@@ -119,10 +121,10 @@ class _TableReader:
     def read_code(self, levels: int, item_size: int) -> tuple[Bytes, npt.NDArray[np.uint16]]:
         """Lengths and members of a class's symbols."""
         flags = int(self._take(1)[0])
-        require(flags <= PAIRS | MAP, "table flags: there are 0 to 3")
+        require(flags <= PAIRS | BITMAP, "table flags: there are 0 to 3")
         first = self._number(0, levels - 1, "first index: it is outside the codebook")
         span = self._number(1, levels - first, "span of indices: it is outside the codebook")
-        places = self._map(span, "indices in use") if flags & MAP else np.arange(span)
+        places = self._map(span, "indices in use") if flags & BITMAP else np.arange(span)
         used = (first + places).astype(np.uint16)
         members = used[:, None]
         if flags & PAIRS:
@@ -203,12 +205,13 @@ def find_class_segments(
     """
     kinds = len(codes.alphabets)
     check_runs(classes, length, runs_in_block, numel, kinds)
+    require(0 <= position <= len(payload), "a segment is outside the payload")
     found = [position]
     for own in _blocks(classes, length, runs_in_block, numel):
         counts = np.bincount(own, minlength=kinds)
         for k, symbols in enumerate((-(-counts // codes.widths)).tolist()):
-            coded = [int(codes.alphabets[k]) > 1]
-            found.append(int(find_segments(payload, found[-1], np.array([symbols]), coded)[-1]))
+            own_segment = payload, found[-1], np.array([symbols]), [bool(codes.coded[k])]
+            found.append(int(find_segments(*own_segment)[-1]))
     return np.array(found, np.int64)
 
 
@@ -286,9 +289,17 @@ def _decode_class(
 
 def _blocks(classes: Bytes, length: int, runs_in_block: int, numel: int) -> Iterator[Bytes]:
     """For each block the class of each of its elements."""
+    length = min(length, max(numel, 1))
     for first in range(0, len(classes), runs_in_block):
         of_elements = np.repeat(classes[first : first + runs_in_block], length)
         yield of_elements[: numel - first * length]
+
+
+def check_table(classes: int, levels: int, item_size: int) -> None:
+    """Raise ValueError unless there can be so many classes, for values of that number and size."""
+    require(1 <= classes <= CLASS_LIMIT, "there are 1 to 16 classes")
+    require(1 <= levels <= ALPHABET_LIMIT, "unusable codebook")
+    require(item_size in (1, 2, 4, 8), "items must have 1, 2, 4 or 8 bytes")
 
 
 def check_values(values: Array, codes: ClassCodes, out: Array) -> None:
@@ -299,9 +310,10 @@ def check_values(values: Array, codes: ClassCodes, out: Array) -> None:
 
 def check_runs(classes: Bytes, length: int, runs_in_block: int, numel: int, kinds: int) -> None:
     """Raise ValueError unless runs fill so many elements and each is in one of the classes."""
+    require(classes.dtype == np.uint8 and classes.ndim == 1, "classes are uint8[runs]")
     require(length >= 1 and runs_in_block >= 1, "a run has at least one element")
     require(1 <= kinds <= CLASS_LIMIT, "there are 1 to 16 classes")
-    require(len(classes) == -(-numel // length), "the runs do not fill the output")
+    require(numel >= 0 and len(classes) == -(-numel // length), "the runs do not fill the output")
     require(len(classes) == 0 or int(classes.max()) < kinds, "a run is in no class")
 
 

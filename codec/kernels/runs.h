@@ -1,4 +1,5 @@
-/* Runs of equal length and their groups: counting, quantizing, and finding classes. No function allocates; all arguments must be as documented. */
+/* Runs of equal length and their groups: counting, quantizing, and finding classes. No function
+ * allocates; all arguments must be as documented. */
 #ifndef DCZ_RUNS_H
 #define DCZ_RUNS_H
 
