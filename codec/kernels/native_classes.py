@@ -17,9 +17,10 @@ from dcz.codec.kernels.coding_arguments import (
     Integers,
     check_output,
     integer_array,
+    require,
 )
 from dcz.codec.kernels.native_digest import NO_DIGESTS, write_short_digest
-from dcz.codec.kernels.reference_classes import ClassCodes, check_runs, check_table, check_values
+from dcz.codec.kernels.reference_classes import ClassCodes, check_classes, check_table, check_values
 from dcz.codec.kernels.reference_digest import Digests
 
 
@@ -51,7 +52,8 @@ def find_class_segments(
     codes: ClassCodes,
 ) -> Integers:
     """Find the segments of all blocks: see `reference_classes.find_class_segments`."""
-    check_runs(classes, length, runs_in_block, numel, len(codes.alphabets))
+    check_classes(classes)
+    require(runs_in_block >= 1, "a run has at least one element")
     blocks = -(-len(classes) // runs_in_block)
     found = np.empty(blocks * len(codes.alphabets) + 1, np.int64)
     _kernels.find_class_segments(
@@ -81,7 +83,7 @@ def decode_runs(
 ) -> None:
     """Decode runs that are in classes: see `reference_classes.decode_runs`."""
     check_output(out)
-    check_runs(classes, length, runs_in_block, len(out), len(codes.alphabets))
+    check_classes(classes)
     check_values(values, codes, out)
     _kernels.decode_runs(
         payload,

@@ -308,9 +308,14 @@ def check_values(values: Array, codes: ClassCodes, out: Array) -> None:
     require(values.shape == codes.members.shape, "values and members differ in number")
 
 
+def check_classes(classes: Bytes) -> None:
+    """Raise ValueError unless there can be a class for each run."""
+    require(classes.dtype == np.uint8 and classes.ndim == 1, "classes are uint8[runs]")
+
+
 def check_runs(classes: Bytes, length: int, runs_in_block: int, numel: int, kinds: int) -> None:
     """Raise ValueError unless runs fill so many elements and each is in one of the classes."""
-    require(classes.dtype == np.uint8 and classes.ndim == 1, "classes are uint8[runs]")
+    check_classes(classes)
     require(length >= 1 and runs_in_block >= 1, "a run has at least one element")
     require(1 <= kinds <= CLASS_LIMIT, "there are 1 to 16 classes")
     require(numel >= 0 and len(classes) == -(-numel // length), "the runs do not fill the output")
