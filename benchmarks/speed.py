@@ -33,9 +33,10 @@ from workbench import Workbench
 import dcz
 
 GROUPS: dict[str, Callable[[Workbench], list[Experiment]]] = {
+    # First, as in a new process: later on PyTorch finds memory that others have left it.
+    "load": checkpoint_rows.load,
     "dense": decode_rows.dense,
     "sparse": decode_rows.sparse,
-    "load": checkpoint_rows.load,
     "pack": checkpoint_rows.pack,
     "nncodec": checkpoint_rows.nncodec,
     "cores": cores_rows.cores,
