@@ -34,10 +34,11 @@ static int codes_checked(const codes_buffers *b, Py_ssize_t position, Py_ssize_t
     const uint8_t *payload = b->payload.buf;
     int64_t *alphabets = b->alphabets.buf, *widths = b->widths.buf;
     size_t kinds = items(&b->alphabets, 8);
-    dcz_bytes rest = {payload + position, payload + b->payload.len};
+    dcz_bytes rest;
     if (!has_room(b, kinds) || !is_item_size(item_size)) return 0;
     if (position < 0 || position > b->payload.len) return refuse("a table is outside the payload");
     if (levels < 1 || levels > DCZ_ALPHABET_LIMIT) return refuse("unusable codebook");
+    rest = (dcz_bytes){payload + position, payload + b->payload.len};
     for (size_t k = 0; k < kinds; k++) {
         dcz_class_code code = {.lengths = (uint8_t *)b->lengths.buf + found->symbols,
                                .members = (uint16_t *)b->members.buf + found->members};

@@ -180,8 +180,9 @@ static DCZ_ALWAYS_INLINE void decode_run(const dcz_decoder *decoder, dcz_segment
 }
 
 /* Decodes the last `count` symbols, each with a refill of its own. */
-static DCZ_ALWAYS_INLINE void decode_tail(const dcz_decoder *decoder, dcz_segment *r, size_t streams,
-                                          uint32_t item_size, size_t count, uint8_t *out)
+static DCZ_ALWAYS_INLINE void decode_tail(const dcz_decoder *decoder, dcz_segment *r,
+                                          size_t streams, uint32_t item_size, size_t count,
+                                          uint8_t *out)
 {
     const lookup t = lookup_of(decoder);
     for (size_t i = 0; i < count; i++) {
@@ -190,20 +191,8 @@ static DCZ_ALWAYS_INLINE void decode_tail(const dcz_decoder *decoder, dcz_segmen
     }
 }
 
-/* Each stream must end in its last byte, and pad it with zeros. */
-static dcz_status check_ends(const dcz_segment *r, size_t streams)
-{
-    for (size_t s = 0; s < streams; s++) {
-        unsigned used = leading_zeros(r->word[s]);
-        ptrdiff_t left = (r->end[s] - r->at[s]) * 8 - (ptrdiff_t)used;
-        if (left < 0 || left > 7) return DCZ_WRONG_END;
-        if (left > 0 && r->end[s][-1] >> (8 - left)) return DCZ_BAD_PADDING;
-    }
-    return DCZ_OK;
-}
-
 /* Reads without checks while those cannot leave the payload, then with checks. A corrupt stream
- * may run into its neighbour, which check_ends notices. */
+ * may run into its neighbour, which dcz_end_segment notices. */
 static DCZ_ALWAYS_INLINE void decode_streams(const dcz_decoder *decoder, dcz_segment *r,
                                              size_t streams, uint32_t item_size, size_t count,
                                              uint8_t *out)
@@ -338,9 +327,16 @@ size_t dcz_next_symbols(dcz_segment *segment, const dcz_decoder *decoder, size_t
     return count;
 }
 
+/* Each stream must end in its last byte, and pad it with zeros. */
 dcz_status dcz_end_segment(const dcz_segment *segment)
 {
-    return check_ends(segment, segment->streams);
+    for (size_t s = 0; s < segment->streams; s++) {
+        unsigned used = leading_zeros(segment->word[s]);
+        ptrdiff_t left = (segment->end[s] - segment->at[s]) * 8 - (ptrdiff_t)used;
+        if (left < 0 || left > 7) return DCZ_WRONG_END;
+        if (left > 0 && segment->end[s][-1] >> (8 - left)) return DCZ_BAD_PADDING;
+    }
+    return DCZ_OK;
 }
 
 dcz_status dcz_decode_segment(const dcz_decoder *decoder, const uint8_t *payload, size_t size,

@@ -141,8 +141,8 @@ typedef struct {
 dcz_status dcz_start_segment(dcz_segment *segment, const dcz_decoder *decoder,
                              const uint8_t *payload, size_t size, size_t offset, size_t count);
 
-/* Decodes the next symbols at `out`, and returns how many: all that are left, if these are `most` or
- * fewer, or else about `most`, which is DCZ_LEAST_SYMBOLS at least then. What a corrupt segment
+/* Decodes the next symbols at `out`, and returns how many: all that are left, if these are `most`
+ * or fewer, or else about `most`, which is DCZ_LEAST_SYMBOLS at least then. What a corrupt segment
  * gives is unspecified. */
 size_t dcz_next_symbols(dcz_segment *segment, const dcz_decoder *decoder, size_t most, void *out);
 
