@@ -195,8 +195,10 @@ void dcz_fill_symbol_table(const dcz_code *code, uint16_t *table)
     for (uint32_t length = 1; length <= code->longest; length++) {
         repeat((uint8_t *)table, sizeof *table << (length - 1));
         next <<= 1;
-        for (; done < order.end[length]; done++)
-            table[reverse_bits(next++, length)] = (uint16_t)((uint32_t)order.symbols[done] << 4 | length);
+        for (; done < order.end[length]; done++) {
+            uint32_t symbol = order.symbols[done];
+            table[reverse_bits(next++, length)] = (uint16_t)(symbol << 4 | length);
+        }
     }
     if (code->used == 1) table[1] = table[0]; /* its code is 0; let 1 mean the same */
 }

@@ -387,7 +387,8 @@ static DCZ_ALWAYS_INLINE void unpack_width(const uint8_t *packed, size_t count, 
     store_bytes(bytes, count, spread_bits(load_bytes(packed, (count * bits + 7) / 8), bits));
 }
 
-static DCZ_ALWAYS_INLINE void unpack_bits(const uint8_t *packed, size_t count, uint32_t bits, uint8_t *bytes)
+static DCZ_ALWAYS_INLINE void unpack_bits(const uint8_t *packed, size_t count, uint32_t bits,
+                                          uint8_t *bytes)
 {
     switch (bits) {
     case 1: unpack_width(packed, count, 1, bytes); return;
