@@ -191,9 +191,14 @@ def assign(values: Weights, cutoff: float, codebook: AnyArray, *, zeros: bool) -
     return SharedTensor(indices, codebook, zeros)
 
 
+def row_errors(values: Weights, shared: SharedTensor, rows: int) -> npt.NDArray[np.float64]:
+    """Sum of the squared differences between weights and shared values, for each row."""
+    return kernels.measure(values, shared.indices, shared.codebook.astype(np.float64), rows)
+
+
 def squared_error(values: Weights, shared: SharedTensor) -> float:
     """Sum of the squared differences between weights and shared values."""
-    return kernels.measure(values, shared.indices, shared.codebook.astype(np.float64))
+    return float(row_errors(values, shared, 1)[0])
 
 
 def surviving_values(codebook: AnyArray, cutoff: float) -> AnyArray:

@@ -76,6 +76,7 @@ KINDS = ("normal", "pruned", "outliers", "constant", "integers", "wide")
 def check_all(values: np.ndarray, cutoff: float = 0.0) -> None:
     low, scale = scaled(values)
     agree("summarize", values)
+    agree("sum_rows", values, 1)
     agree("count_magnitudes", values, 8 * values.itemsize - 16, 0)
     for room in (0, 3, values.size):
         agree("select_magnitudes", values, 0.5, 1.5, room)
@@ -203,7 +204,9 @@ def test_any_doubles(values: np.ndarray, cutoff: float, levels: int) -> None:
     counts, sums = agree("histogram", values, cutoff, -2.0, 2.0**30)
     centroids = agree("cluster", counts, sums, levels)
     indices = agree("assign", values, cutoff, centroids[1:] / 2.0**30 - 2.0, 1)
-    agree("measure", values, indices, np.arange(72.0))
+    for rows in (0, 1, 2, 3, 5):
+        agree("measure", values, indices, np.arange(72.0), rows)
+        agree("sum_rows", values, rows)
 
 
 @settings(max_examples=60, deadline=None)
@@ -250,6 +253,12 @@ def test_any_histogram(bins: list[tuple[int, int]], data: st.DataObject) -> None
         ("measure", (np.zeros(3), np.ones(3, np.uint8), np.zeros(1))),
         ("measure", (np.zeros(3), np.ones(3, np.uint16), np.zeros(0))),
         ("measure", (np.zeros(3), np.ones(3, np.int32), np.zeros(2))),
+        ("measure", (np.zeros(3), np.zeros(3, np.uint8), np.zeros(2), 2)),
+        ("measure", (np.zeros(3), np.zeros(3, np.uint8), np.zeros(2), 0)),
+        ("measure", (np.zeros(3), np.zeros(3, np.uint8), np.zeros(2), -1)),
+        ("sum_rows", (np.zeros(3), 2)),
+        ("sum_rows", (np.zeros(3), 0)),
+        ("sum_rows", (np.zeros(3, np.int32), 1)),
         ("distinct", (np.zeros(3, np.float32), 5)),
         ("distinct", (np.zeros(3, np.uint8), 65537)),
         ("lookup", (np.zeros(3, np.uint8), np.zeros(3, np.uint8))),

@@ -125,7 +125,7 @@ def quantize(kernels: ModuleType, values: np.ndarray, levels: int) -> tuple[np.n
     counts, sums = kernels.histogram(values, 0.0, summary.minimum, scale)
     codebook = summary.minimum + (kernels.cluster(counts, sums, levels) + 0.5) / scale
     indices = kernels.assign(values, 0.0, (codebook[1:] + codebook[:-1]) / 2, 0)
-    return codebook, kernels.measure(values, indices, codebook)
+    return codebook, float(kernels.measure(values, indices, codebook)[0])
 
 
 def test_both_exact_programmes_agree() -> None:
@@ -285,7 +285,7 @@ def test_measure_and_summarize_against_exact_sums(kernels: ModuleType) -> None:
     indices = np.random.default_rng(2).integers(0, 300, values.size).astype(np.uint16)
     wide = values.astype(np.longdouble)
     error = float(((wide - codebook[indices]) ** 2).sum())
-    assert kernels.measure(values, indices, codebook) == pytest.approx(error, rel=1e-12)
+    assert kernels.measure(values, indices, codebook)[0] == pytest.approx(error, rel=1e-12)
     values[::7] = 0.0
     summary = kernels.summarize(values)
     energy = float((values.astype(np.longdouble) ** 2).sum())
@@ -293,6 +293,21 @@ def test_measure_and_summarize_against_exact_sums(kernels: ModuleType) -> None:
     assert summary.zeros == np.count_nonzero(values == 0)
     assert (summary.minimum, summary.maximum) == (values.min(), values.max())
     assert summary.finite
+
+
+@both
+@pytest.mark.parametrize("rows", (1, 3, 10, 2500))
+def test_sums_of_rows_against_exact_sums(kernels: ModuleType, rows: int) -> None:
+    values = distribution("heavy tails", 30_000)
+    codebook = np.linspace(-3, 3, 200)
+    indices = np.random.default_rng(rows).integers(0, 200, values.size).astype(np.uint8)
+    wide = values.astype(np.longdouble).reshape(rows, -1)
+    apart = wide - codebook[indices].reshape(rows, -1)
+    sums, squares = kernels.sum_rows(values, rows)
+    np.testing.assert_allclose(sums, wide.sum(1).astype(np.float64), rtol=1e-9)
+    np.testing.assert_allclose(squares, (wide**2).sum(1).astype(np.float64), rtol=1e-12)
+    errors = kernels.measure(values, indices, codebook, rows)
+    np.testing.assert_allclose(errors, (apart**2).sum(1).astype(np.float64), rtol=1e-12)
 
 
 @both

@@ -83,6 +83,7 @@ if BACKEND == "c":
         lookup,
         measure,
         select_magnitudes,
+        sum_rows,
         summarize,
         take,
     )
@@ -138,6 +139,7 @@ else:
         lookup,
         measure,
         select_magnitudes,
+        sum_rows,
         summarize,
         take,
     )
@@ -196,6 +198,7 @@ __all__ = [
     "split_pairs",
     "split_planes",
     "split_sparse",
+    "sum_rows",
     "summarize",
     "take",
     "write_digests",

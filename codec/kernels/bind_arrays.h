@@ -40,9 +40,9 @@ static inline dcz_array as_array(const Py_buffer *view)
 
 static inline size_t length(const Py_buffer *view) { return (size_t)(view->len / view->itemsize); }
 
-/* Up to three arrays of a call, released together. */
+/* Up to four arrays of a call, released together. */
 typedef struct {
-    Py_buffer view[3];
+    Py_buffer view[4];
     int count;
 } array_list;
 

@@ -2,7 +2,7 @@
  * allocation. */
 #include "bind_arrays.h"
 
-/* ---- assign and measure ---- */
+/* ---- assign, and measure by rows ---- */
 
 static const char *unassignable(const array_list *arrays, double cutoff, unsigned first)
 {
@@ -54,32 +54,69 @@ static PyObject *assign(PyObject *module, PyObject *args)
     return release(&arrays, Py_NewRef(Py_None));
 }
 
+/* Rows are the elements of a result: NULL, or why values can't be cut into so many. */
+static const char *not_rows(size_t values, const Py_buffer *result)
+{
+    size_t rows = length(result);
+    if (!aligned(result)) return "results are not aligned";
+    if (rows == 0 ? values != 0 : values % rows != 0) return "rows are not of equal length";
+    return NULL;
+}
+
 static PyObject *measure(PyObject *module, PyObject *args)
 {
     array_list arrays = {.count = 0};
-    PyObject *values, *indices, *codebook;
-    double error = 0.0;
+    PyObject *values, *indices, *codebook, *errors;
+    const char *cause;
     int inside;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOO", &values, &indices, &codebook)) return NULL;
+    if (!PyArg_ParseTuple(args, "OOOO", &values, &indices, &codebook, &errors)) return NULL;
     if (add_array(&arrays, values, VALUES, 0) != 0 || add_array(&arrays, indices, INDICES, 0) != 0
-        || add_array(&arrays, codebook, "d", 0) != 0) {
+        || add_array(&arrays, codebook, "d", 0) != 0
+        || add_array(&arrays, errors, "d", PyBUF_WRITABLE) != 0) {
         return release(&arrays, NULL);
     }
     if (length(&arrays.view[0]) != length(&arrays.view[1])) {
         return refuse(&arrays, "lengths differ");
     }
     if (!aligned(&arrays.view[2])) return refuse(&arrays, "codebook is not aligned");
+    cause = not_rows(length(&arrays.view[0]), &arrays.view[3]);
+    if (cause != NULL) return refuse(&arrays, cause);
     Py_BEGIN_ALLOW_THREADS
     inside = length(&arrays.view[1]) == 0
              || dcz_largest(as_array(&arrays.view[1])) < length(&arrays.view[2]);
     if (inside) {
-        error = dcz_measure(as_array(&arrays.view[0]), as_array(&arrays.view[1]),
-                            arrays.view[2].buf);
+        dcz_measure(as_array(&arrays.view[0]), as_array(&arrays.view[1]), arrays.view[2].buf,
+                    length(&arrays.view[3]), arrays.view[3].buf);
     }
     Py_END_ALLOW_THREADS
     if (!inside) return refuse(&arrays, "index outside the codebook");
-    return release(&arrays, PyFloat_FromDouble(error));
+    return release(&arrays, Py_NewRef(Py_None));
+}
+
+static PyObject *sum_rows(PyObject *module, PyObject *args)
+{
+    array_list arrays = {.count = 0};
+    PyObject *values, *sums, *squares;
+    const char *cause;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOO", &values, &sums, &squares)) return NULL;
+    if (add_array(&arrays, values, VALUES, 0) != 0
+        || add_array(&arrays, sums, "d", PyBUF_WRITABLE) != 0
+        || add_array(&arrays, squares, "d", PyBUF_WRITABLE) != 0) {
+        return release(&arrays, NULL);
+    }
+    cause = not_rows(length(&arrays.view[0]), &arrays.view[1]);
+    if (cause == NULL) cause = not_rows(length(&arrays.view[0]), &arrays.view[2]);
+    if (cause != NULL) return refuse(&arrays, cause);
+    if (length(&arrays.view[1]) != length(&arrays.view[2])) {
+        return refuse(&arrays, "lengths differ");
+    }
+    Py_BEGIN_ALLOW_THREADS
+    dcz_sum_rows(as_array(&arrays.view[0]), length(&arrays.view[1]), arrays.view[1].buf,
+                 arrays.view[2].buf);
+    Py_END_ALLOW_THREADS
+    return release(&arrays, Py_NewRef(Py_None));
 }
 
 /* ---- distinct and lookup ---- */
@@ -217,6 +254,7 @@ static PyObject *take(PyObject *module, PyObject *args)
 PyMethodDef dcz_levels_methods[] = {
     {"assign", assign, METH_VARARGS, NULL},
     {"measure", measure, METH_VARARGS, NULL},
+    {"sum_rows", sum_rows, METH_VARARGS, NULL},
     {"distinct", distinct, METH_VARARGS, NULL},
     {"lookup", lookup, METH_VARARGS, NULL},
     {"take", take, METH_VARARGS, NULL},

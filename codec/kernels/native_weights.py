@@ -19,6 +19,7 @@ from dcz.codec.kernels.weight_arguments import (
     check_cells,
     check_levels,
     check_limit,
+    check_rows,
     index_array,
     index_type,
     magnitude_range,
@@ -38,6 +39,7 @@ __all__ = [
     "lookup",
     "measure",
     "select_magnitudes",
+    "sum_rows",
     "summarize",
     "take",
 ]
@@ -122,10 +124,20 @@ def assign(
     return indices
 
 
-def measure(values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike) -> float:
-    """Sum the squared errors; see `reference_weights.measure`."""
-    table = _floats(codebook)
-    return float(_kernels.measure(value_array(values), index_array(indices), table))
+def measure(
+    values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike, rows: int = 1
+) -> NDArray[np.float64]:
+    """Sum the squared errors of each row; see `reference_weights.measure`."""
+    errors = np.empty(check_rows(rows), np.float64)
+    _kernels.measure(value_array(values), index_array(indices), _floats(codebook), errors)
+    return errors
+
+
+def sum_rows(values: NDArray[Any], rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum up each row, and its squares; see `reference_weights.sum_rows`."""
+    sums, squares = np.empty((2, check_rows(rows)), np.float64)
+    _kernels.sum_rows(value_array(values), sums, squares)
+    return sums, squares
 
 
 def distinct(patterns: NDArray[Any], limit: int) -> NDArray[Any] | None:

@@ -8,7 +8,7 @@ chunks. Clustering is in `reference_cluster`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from dcz.codec.kernels.weight_arguments import (
     Summary,
     check_cells,
     check_limit,
+    check_rows,
     index_array,
     index_type,
     magnitude_range,
@@ -39,6 +40,7 @@ __all__ = [
     "lookup",
     "measure",
     "select_magnitudes",
+    "sum_rows",
     "summarize",
     "take",
 ]
@@ -227,10 +229,25 @@ def assign(
     return indices
 
 
-def measure(values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike) -> float:
-    """Sum the squared differences between values and their levels, in lanes.
+def measure(
+    values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike, rows: int = 1
+) -> NDArray[np.float64]:
+    """Sum the squared differences between values and their levels, row by row, in lanes.
 
-    Raises ValueError for wrong dtypes, different lengths or an index outside the codebook.
+    Parameters
+    ----------
+    values : float32[n] or float64[n]
+    indices : uint8[n] or uint16[n]
+    codebook : float64[levels]
+    rows : int
+        Rows of equal length that the values are cut into.
+
+    Returns
+    -------
+    float64[rows]
+
+    Raises ValueError for wrong dtypes, different lengths, an index outside the codebook or rows
+    that are not of equal length.
     """
     array = value_array(values)
     chosen = index_array(indices)
@@ -239,13 +256,46 @@ def measure(values: NDArray[Any], indices: NDArray[Any], codebook: ArrayLike) ->
         raise ValueError("lengths differ")
     if chosen.size and int(chosen.max()) >= table.size:
         raise ValueError("index outside the codebook")
-    lanes = np.zeros(8)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for start in range(0, array.size, CHUNK):
-            wide = array[start : start + CHUNK].astype(np.float64)
-            difference = wide - table[chosen[start : start + CHUNK]]
-            lanes = _extend_lanes(lanes, difference * difference)
-        return _sum_lanes(lanes)
+        return _over_rows(array, rows, lambda part, wide: np.square(wide - table[chosen[part]]))
+
+
+def sum_rows(values: NDArray[Any], rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum up the values of each row, and their squares, in lanes: float64[rows] each.
+
+    Raises ValueError for values that are not floats, or rows that are not of equal length.
+    """
+    array = value_array(values)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        sums = _over_rows(array, rows, lambda _, wide: wide)
+        squares = _over_rows(array, rows, lambda _, wide: wide * wide)
+    return np.where(np.isnan(sums), np.nan, sums), squares
+
+
+def _over_rows(
+    array: NDArray[Any],
+    rows: int,
+    terms: Callable[[slice, NDArray[np.float64]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Sum what `terms` makes of a part of the array: for each row in eight lanes, then those."""
+    if array.size % check_rows(rows) if rows else array.size:
+        raise ValueError("rows are not of equal length")
+    length = array.size // rows if rows else 0
+    step = max(CHUNK // max(length, 1), 1)
+    found = np.zeros(rows)
+    for first in range(0, rows, step):
+        count = min(step, rows - first)
+        lanes = np.zeros((count, 1, 8))
+        for start in range(0, length, CHUNK):  # more than one only where a row is alone
+            stop = min(start + CHUNK, length)
+            part = slice(first * length + start, (first + count - 1) * length + stop)
+            wide = array[part].astype(np.float64)
+            own = terms(part, wide).reshape(count, -1)
+            padded = np.pad(own, ((0, 0), (0, -own.shape[1] % 8))).reshape(count, -1, 8)
+            # accumulate, since reduce may add in pairs
+            lanes = np.add.accumulate(np.concatenate([lanes, padded], axis=1), axis=1)[:, -1:]
+        found[first : first + count] = np.add.accumulate(lanes[:, 0], axis=1)[:, -1]
+    return found
 
 
 def distinct(patterns: NDArray[Any], limit: int) -> NDArray[Any] | None:

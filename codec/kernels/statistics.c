@@ -192,21 +192,67 @@ static void add_errors(const double *block, const double *levels, size_t count, 
     ADD_TO_LANES(lanes, count, ERROR);
 }
 
-double dcz_measure(dcz_array values, dcz_array indices, const double *codebook)
+static void look_up(dcz_array indices, size_t start, size_t count, const double *codebook,
+                    double *levels)
+{
+    const unsigned char *source = dcz_element(indices, start);
+    if (indices.width == 1) {
+        look_up_u8(source, count, codebook, levels);
+    } else {
+        look_up_u16(source, count, codebook, levels);
+    }
+}
+
+/* Fills up the last eight of a block with zeros, which add nothing; returns their end. */
+static size_t fill_lanes(double *block, size_t count)
+{
+    for (; count % LANES != 0; count++) block[count] = 0.0;
+    return count;
+}
+
+void dcz_measure(dcz_array values, dcz_array indices, const double *codebook, size_t rows,
+                 double *errors)
 {
     double block[BLOCK];
     double levels[BLOCK];
-    double lanes[LANES] = {0};
-    for (size_t start = 0; start < values.count; start += BLOCK) {
-        size_t count = dcz_smaller(BLOCK, values.count - start);
-        dcz_load_values(values, start, count, block);
-        if (indices.width == 1) {
-            look_up_u8(dcz_element(indices, start), count, codebook, levels);
-        } else {
-            look_up_u16(dcz_element(indices, start), count, codebook, levels);
+    size_t length = rows != 0 ? values.count / rows : 0;
+    for (size_t row = 0; row < rows; row++) {
+        double lanes[LANES] = {0};
+        for (size_t at = 0; at < length; at += BLOCK) {
+            size_t count = dcz_smaller(BLOCK, length - at);
+            dcz_load_values(values, row * length + at, count, block);
+            look_up(indices, row * length + at, count, codebook, levels);
+            fill_lanes(levels, count);
+            add_errors(block, levels, fill_lanes(block, count), lanes);
         }
-        for (; count % LANES != 0; count++) block[count] = levels[count] = 0.0;
-        add_errors(block, levels, count, lanes);
+        errors[row] = dcz_add_lanes(lanes);
     }
-    return dcz_add_lanes(lanes);
+}
+
+DCZ_VECTORIZE
+static void add_moments(const double *block, size_t count, double *sum, double *square)
+{
+#define VALUE(i) (block[i])
+#define SQUARE(i) (block[i] * block[i])
+    ADD_TO_LANES(sum, count, VALUE);
+    ADD_TO_LANES(square, count, SQUARE);
+}
+
+void dcz_sum_rows(dcz_array values, size_t rows, double *sums, double *squares)
+{
+    double block[BLOCK];
+    size_t length = rows != 0 ? values.count / rows : 0;
+    for (size_t row = 0; row < rows; row++) {
+        double sum[LANES] = {0};
+        double square[LANES] = {0};
+        for (size_t at = 0; at < length; at += BLOCK) {
+            size_t count = dcz_smaller(BLOCK, length - at);
+            dcz_load_values(values, row * length + at, count, block);
+            add_moments(block, fill_lanes(block, count), sum, square);
+        }
+        sums[row] = dcz_add_lanes(sum);
+        /* of which NaN, and with which sign, machines may differ */
+        if (isnan(sums[row])) sums[row] = NAN;
+        squares[row] = dcz_add_lanes(square);
+    }
 }

@@ -91,6 +91,13 @@ def check_cells(cells: int) -> int:
     return cells
 
 
+def check_rows(rows: int) -> int:
+    """Return rows; ValueError if they are negative."""
+    if rows < 0:
+        raise ValueError(f"{rows} rows")
+    return rows
+
+
 def check_limit(limit: int) -> int:
     """Return limit; ValueError unless in 0..65536."""
     if not 0 <= limit <= MOST_PATTERNS:

@@ -95,7 +95,10 @@ size_t dcz_histogram(dcz_array values, double cutoff, double low, double scale, 
                      int64_t *sums, dcz_histogram_scratch *scratch);
 /* counts has grid->count elements, scratch DCZ_REFUSE_CELLS more. */
 void dcz_count_cells(dcz_array values, const dcz_cells *grid, int64_t *counts, uint32_t *scratch);
-double dcz_measure(dcz_array values, dcz_array indices, const double *codebook);
+/* Rows are of equal length; errors, sums and squares have an element for each. */
+void dcz_measure(dcz_array values, dcz_array indices, const double *codebook, size_t rows,
+                 double *errors);
+void dcz_sum_rows(dcz_array values, size_t rows, double *sums, double *squares);
 /* The sum of eight partial sums, in order. */
 double dcz_add_lanes(const double *lanes);
 /* Within 6%, from integer arithmetic alone: equal on every machine. x is positive. */
