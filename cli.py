@@ -32,9 +32,9 @@ examples:
   dcz pack model.safetensors                       writes model.dcz
   dcz pack model.pt -o small.dcz --sparsity 0.9 --bits 5
   dcz pack model.npz --max-error 1e-4 --json
-  dcz pack model.pt --preset balanced --target-size 2000000
+  dcz pack model.pt --target-size 2000000
   dcz pack model.pt --recipe layers.toml           settings by tensor name
-  dcz pack model.pt --preset balanced --calibration model.cal.safetensors --max-error 2e-2
+  dcz pack model.pt --calibration model.cal.safetensors --max-error 2e-2
   dcz pack model.pt --bits 5 --note test_error=0.0153
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
@@ -217,15 +217,26 @@ def _add_pack(subparsers: Any) -> None:
     add(
         "--preset",
         metavar="P",
-        help="paper: k-means and Huffman coding (the default); balanced: smaller at equal error; "
-        "max: smallest, and slow",
+        help="balanced: small at equal error, quick to decode (the default); max: smallest, and "
+        "slow; paper: k-means and Huffman coding, which --bits and --levels choose too",
     )
     add("--sparsity", type=float, metavar="F", help="share of the weights to prune, 0 to 1")
     add("--threshold", type=float, metavar="T", help="prune weights of smaller magnitude instead")
-    add("--scope", metavar="S", help="global (default): one threshold; tensor: one for each")
+    add(
+        "--scope",
+        metavar="S",
+        help="lamp (default): by a score that scales do not change; global: one threshold; "
+        "tensor: one for each",
+    )
     add("--bits", type=int, metavar="N", help="index bits: 2**N shared values, 1 to 16")
     add("--levels", type=int, metavar="K", help="number of shared values instead of --bits")
     add("--max-error", type=float, metavar="E", help="relative squared error (default: 1e-3)")
+    add(
+        "--error-of",
+        metavar="W",
+        help="layers: the mean of the tensors' relative errors, counted by their roles (default); "
+        "model: all squared errors over all squares",
+    )
     add("--target-ratio", type=float, metavar="R", help="how many times smaller, instead")
     add("--target-size", type=int, metavar="BYTES", help="size of the file, instead")
     add("--quantizer", metavar="Q", help="kmeans, grid, trellis or lossless; overrides the preset")

@@ -174,4 +174,4 @@ def _packing(arrays: Arrays, preset: str, error: float, scratch: Path) -> Callab
 
 def pack(arrays: Arrays, preset: str, error: float, path: Path) -> None:
     """Pack weights with a preset that aims at an error."""
-    dcz.save_file(arrays, path, dcz.Recipe(preset=preset, max_error=error))
+    dcz.save_file(arrays, path, dcz.Recipe(preset=preset, max_error=error, error_of="model"))

@@ -60,6 +60,15 @@ class Curve:
         place = int(np.searchsorted(-saved, -slope, side="right"))
         return Point(int(self.levels[place]), float(self.bits[place]), float(self.errors[place]))
 
+    def slope_for(self, error: float) -> float:
+        """The greatest slope that leaves a squared error of at most so much."""
+        place = int(np.argmax(self.errors <= error))
+        if place == 0:
+            return np.inf if self.errors[0] <= error else 0.0
+        before, after = place - 1, place
+        saved = self.errors[before] - self.errors[after]
+        return float(saved / (self.bits[after] - self.bits[before]))
+
 
 ALREADY_SHARED = Curve(np.ones(1, np.int64), np.zeros(1), np.zeros(1))
 

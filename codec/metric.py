@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dcz.codec import kernels
 from dcz.codec.calibration.record import Calibration, Moments, Sensed
 from dcz.codec.entropy import log2
 
@@ -93,19 +94,27 @@ class Metric:
     Parameters
     ----------
     rows : float64[rows]
-        Relative output error for a squared error in a row.
+        Relative output error for a squared error in a row; a single one where rows count alike.
     moments : Moments, optional
         Of what the rows are multiplied with.
     centred : bool
         Whether a change of the output's mean is made good elsewhere, and does not count.
+    whole : float or None
+        What it counts for to lose the tensor altogether, where that is known.
     """
 
     def __init__(
-        self, rows: Floats, moments: Moments | None = None, *, centred: bool = False
+        self,
+        rows: Floats,
+        moments: Moments | None = None,
+        *,
+        centred: bool = False,
+        whole: float | None = None,
     ) -> None:
         self.rows = rows
         self.moments = moments
         self.centred = centred
+        self.whole = whole
 
     @property
     def importance(self) -> float:
@@ -137,13 +146,18 @@ class Metric:
             return 1.0
         return float(np.mean([f.variances.mean() for f in self.factors]))
 
+    def error_of_rows(self, errors: Floats) -> float:
+        """What squared errors of each row, float64[rows], count for without moments."""
+        return math.fsum((self.rows * errors).tolist())
+
     def error(self, changes: Floats32) -> float:
         """The predicted relative output error for changes, float32[numel], of the weights."""
+        if self.moments is None:
+            return self.error_of_rows(kernels.sum_rows(changes, self.rows.size)[1])
         rows: AnyFloats = changes.reshape(self.rows.size, -1)
         if max(rows.max(initial=0), -rows.min(initial=0)) > SQUARED_BY_FLOAT32:
             rows = rows.astype(np.float64)
-        if self.second is None:
-            return float(self.rows @ np.einsum("rn,rn->r", rows, rows))
+        assert self.second is not None
         slices = group_slices(self.rows.size, len(self.second))
         total = 0.0
         for own, second in zip(slices, self.second, strict=True):

@@ -26,10 +26,10 @@ from dcz.codec.frame import (
     is_floating,
 )
 from dcz.codec.metric import Floats
-from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
 from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.share import ALREADY_SHARED
+from dcz.codec.tensor_plan import TensorPlan, TensorSource
 
 FEW_VALUES = 4096
 SMALL = 4096
@@ -62,8 +62,8 @@ class EncodedTensor:
         none should.
     shape : tuple of int
         Of the tensor; known where `few` is.
-    output_error : float
-        Predicted relative error of the network's output, where calibration tells.
+    counted_error : float
+        What its errors count for, as its metric tells; 0 without one.
     shift : float64[rows] or None
         How far the mean of what each row makes has moved, if that is made good elsewhere.
     """
@@ -76,7 +76,7 @@ class EncodedTensor:
     energy: float | None
     few: SharedTensor | None = None
     shape: tuple[int, ...] = ()
-    output_error: float = 0.0
+    counted_error: float = 0.0
     shift: Floats | None = None
 
     def decoded(self, start: int, stop: int) -> AnyArray:
@@ -87,8 +87,11 @@ class EncodedTensor:
 
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
-    """Prune, share and code one tensor."""
+    """Prune, share and code one tensor, finer than planned if more would be lost than may be."""
     encoded = _encode_alone(tensor, plan)
+    while encoded.counted_error > plan.most_error:
+        plan = plan.finer()
+        encoded = _encode_alone(tensor, plan)
     if plan.coder != "mixed" or not is_floating(tensor.dtype):
         return encoded
     return replace(encoded, few=_few_coded_weights(encoded), shape=tensor.shape)
@@ -135,13 +138,15 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
 
 
 def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> EncodedTensor:
-    """The tensor with what its errors do to the output."""
-    if plan.metric is None or tensor.exact:
+    """The tensor with what its errors count for."""
+    metric = plan.metric
+    if metric is None or tensor.exact:
         return tensor
+    if metric.moments is None and tensor.shared is not None:
+        errors = share.row_errors(values, tensor.shared, metric.rows.size)
+        return replace(tensor, counted_error=metric.error_of_rows(errors))
     changes = quantizers.changes(values, tensor.decoded(0, values.size))
-    return replace(
-        tensor, output_error=plan.metric.error(changes), shift=plan.metric.shift(changes)
-    )
+    return replace(tensor, counted_error=metric.error(changes), shift=metric.shift(changes))
 
 
 def corrected(original: AnyArray, tensor: EncodedTensor) -> EncodedTensor:

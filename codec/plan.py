@@ -8,80 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import replace
 
 import numpy as np
 
-from dcz.codec import aims, allocate, kernels, share
+from dcz.codec import aims, allocate, kernels, lamp, share
 from dcz.codec.aims import Outcome
-from dcz.codec.allocate import Curve
 from dcz.codec.errors import RecipeError
-from dcz.codec.frame import AnyArray, is_floating
+from dcz.codec.fidelity.roles import Tied
+from dcz.codec.frame import is_floating
 from dcz.codec.metric import Metric
-from dcz.codec.prune import Weights, cutoff_for_sparsity
+from dcz.codec.prune import Weights, cutoff_for_sparsity, cutoff_of_rank
 from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
-from dcz.codec.share import ALREADY_SHARED
+from dcz.codec.survey import Survey, curves_of
+from dcz.codec.tensor_plan import EXACT, TensorPlan, TensorSource
 from dcz.codec.trellis import DEFAULT_STATES
 
-
-class TensorSource(Protocol):
-    """A tensor of the checkpoint to be packed; `read` may be called more than once."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-    @property
-    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
-    def read(self) -> AnyArray: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class TensorPlan:
-    """What will be done with one tensor.
-
-    Attributes
-    ----------
-    quantizer : str
-        A key of `recipe.QUANTIZERS`; a "lossless" tensor comes back bit for bit.
-    coder : str
-        One of `recipe.CODERS`.
-    cutoff : float
-        The smallest magnitude that survives pruning.
-    levels : int or None
-        K-means: number of shared values besides zero; None to keep the survivors as they are.
-    initialisation : str
-        K-means: a key of `INITIALISATIONS`.
-    states : int
-        Trellis: number of states.
-    slope : float or None
-        Grid and trellis: the squared error that a bit has to save.
-    metric : Metric or None
-        What errors do to the network's output, where calibration tells.
-    """
-
-    quantizer: str
-    coder: str = "huffman"
-    cutoff: float = 0.0
-    levels: int | None = None
-    initialisation: str = "best"
-    states: int = DEFAULT_STATES
-    slope: float | None = None
-    metric: Metric | None = None
-
-    @property
-    def share(self) -> bool:
-        """Whether the tensor's weights may be changed."""
-        return self.quantizer != "lossless"
-
-    @property
-    def follows_slope(self) -> bool:
-        """Whether the model's slope decides its levels."""
-        return self.share and self.levels is None
-
-
-EXACT = TensorPlan("lossless")
+# What a tensor may lose, in relative errors that are aimed at for the model.
+MOST_TIMES = 30.0
 
 
 class Planner:
@@ -94,10 +38,14 @@ class Planner:
     start : int
         The number of a slope that may meet the aim.
     pruned_error : float
-        Error that pruning leaves by itself, relative, which an aim does not count; none where
-        errors are those of the output, since what is left makes up for what was pruned.
+        Error that pruning leaves by itself, as it is counted, which an aim does not mind; none
+        where errors are those of the output, since what is left makes up for what was pruned.
     calibrated : bool
         Whether errors are predicted ones of the output, and not those of the weights.
+    exact : mapping from a tensor's name to str
+        Why tensors of several dimensions are kept as they are, or not counted.
+    whole : dict from a tensor's name to float
+        What it would count for to lose the tensor altogether.
     """
 
     def __init__(
@@ -105,6 +53,7 @@ class Planner:
         tensors: Sequence[TensorSource],
         recipe: Recipe,
         metrics: Mapping[str, Metric] | None = None,
+        tied: Tied | None = None,
     ) -> None:
         """Look at the tensors, and what calibration says of each.
 
@@ -114,30 +63,39 @@ class Planner:
             If the recipe asks for something that the tensors cannot give.
         """
         settings = list(recipe.settings_by_name(tensor.name for tensor in tensors).values())
-        plans = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
-        if metrics is not None:
-            plans = [
-                replace(plan, metric=metrics[tensor.name]) if plan.share else plan
-                for tensor, plan in zip(tensors, plans, strict=True)
-            ]
+        firsts = [_first_plan(t, s, recipe) for t, s in zip(tensors, settings, strict=True)]
+        named = {t.name for t in tensors if recipe.shares_by_name(t.name)}
+        survey = Survey.of(tensors, firsts, named)
+        self.exact = survey.exact
+        self.calibrated = metrics is not None
+        counted = (
+            metrics if metrics is not None else survey.metrics(recipe.error_of, tensors, tied or {})
+        )
+        plans = [
+            survey.plan(tensor.name, plan, counted.get(tensor.name))
+            for tensor, plan in zip(tensors, firsts, strict=True)
+        ]
         self._plans = _prune(tensors, settings, plans, recipe)
+        self.whole = {
+            tensor.name: plan.metric.whole
+            for tensor, plan in zip(tensors, plans, strict=True)
+            if plan.metric is not None and plan.metric.whole
+        }
         self._weights = [_weight(plan) for plan in self._plans]
+        absolute = recipe.sensitivity is not None
         self._importances = [
-            weight * _importance(t, s, recipe)
+            (1.0 if absolute else weight) * _importance(t, s, recipe)
             for weight, t, s in zip(self._weights, tensors, settings, strict=True)
         ]
-        survey = _survey(tensors, self._plans)
-        self._curves = survey.curves
-        self.calibrated = metrics is not None
-        # What squared errors are divided by; those of the output are relative already.
-        self._energy = 1.0 if self.calibrated else survey.energy or 1.0
-        self.pruned_error = 0.0 if self.calibrated else survey.pruned_energy / self._energy
-        # Slopes are in units of the mean square weight, so that their scale does not matter.
-        self._unit = self._energy / survey.weights if survey.energy else 1.0
-        self._weight_unit = survey.energy / survey.weights if survey.energy else 1.0
-        self._weight_count = survey.weights
+        self._curves, pruned = curves_of(tensors, self._plans)
+        self.pruned_error = 0.0 if self.calibrated else pruned
+        # Slopes are in units of what an average weight counts for, so that scales do not matter.
+        self._weight_count = survey.numel
+        self._weight_unit = survey.energy / survey.numel if survey.energy else 1.0
+        self._unit = self._weight_unit if absolute else 1 / max(survey.numel, 1)
         self._names = [tensor.name for tensor in tensors]
-        self.aim = _aim(tensors, recipe, survey) if self._curves else None
+        self.aim = _aim(tensors, recipe, survey.numel) if self._curves else None
+        self._bound(recipe)
         self.start = self._estimated_start() if self.aim else 0
 
     def plans(self, number: int) -> list[TensorPlan]:
@@ -153,7 +111,7 @@ class Planner:
         return result
 
     def slope(self, number: int) -> float:
-        """The slope of a number: the squared error that a bit saves in a tensor of importance 1."""
+        """The slope of a number: what a bit saves of the error that is counted."""
         return self._unit * aims.slope_of(number)
 
     def moved_bits(self, number: int) -> dict[str, float]:
@@ -172,7 +130,21 @@ class Planner:
         return {self._names[place]: ours[place] - plain[place] for place in ours}
 
     def _slope(self, number: int, place: int) -> float:
-        return self.slope(number) / self._importances[place]
+        return min(self.slope(number) / self._importances[place], self._steepest[place])
+
+    def _bound(self, recipe: Recipe) -> None:
+        """Let no tensor lose more than `MOST_TIMES` the error that is aimed at."""
+        self._steepest = dict.fromkeys(self._curves, math.inf)
+        if not isinstance(self.aim, aims.ErrorAim) or recipe.error_of == "model":
+            return
+        most = min(MOST_TIMES * self.aim.goal, 1.0)
+        for place, curve in self._curves.items():
+            metric = self._plans[place].metric
+            if metric is not None and metric.whole is not None:
+                counted = most * metric.whole
+                self._steepest[place] = curve.slope_for(counted / self._weights[place])
+                if not self._plans[place].cutoff:
+                    self._plans[place] = replace(self._plans[place], most_error=counted)
 
     def _estimated_start(self) -> int:
         """Where the curves meet the aim: the coded model comes out a few percent off."""
@@ -183,7 +155,7 @@ class Planner:
             points = [(place, self._point(number, place)) for place in self._curves]
             error = sum(self._weights[place] * point.error for place, point in points)
             bits = sum(point.bits for _, point in points)
-            return aim.of(Outcome(round(bits / 8), error / self._energy))
+            return aim.of(Outcome(round(bits / 8), error))
 
         return aims.search(measure, aim, 0)
 
@@ -193,8 +165,7 @@ class Planner:
 
 def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> TensorPlan:
     """The plan without what has to be looked up in the weights."""
-    named = [rule.quantizer for rule in recipe.rules_for(tensor.name) if rule.quantizer]
-    shared_by_name = bool(named) and named[-1] != "lossless"
+    shared_by_name = recipe.shares_by_name(tensor.name)
     floating = is_floating(tensor.dtype) and tensor.dtype.itemsize > 1
     coder = recipe.coder_for(settings)
     if settings.quantizer == "lossless" or not floating:
@@ -214,7 +185,7 @@ def _first_plan(tensor: TensorSource, settings: Settings, recipe: Recipe) -> Ten
 
 
 def _weight(plan: TensorPlan) -> float:
-    """What a squared error in a tensor adds to the error that is aimed at."""
+    """What a squared error in a tensor adds to the error that is aimed at; 1 where none arises."""
     if plan.metric is None:
         return 1.0
     compensation = 1.0 if plan.quantizer == "kmeans" else plan.metric.compensation
@@ -242,90 +213,70 @@ def _prune(
     result = list(plans)
     together = []
     for number, (tensor, setting) in enumerate(zip(tensors, settings, strict=True)):
-        if not plans[number].share or setting.sparsity is None:
+        if not plans[number].share or setting.sparsity is None or not _prunable(tensor):
             continue
         own = any(rule.sparsity is not None for rule in recipe.rules_for(tensor.name))
-        if recipe.scope == "global" and not own:
+        if recipe.scope != "tensor" and not own:
             together.append(number)
         else:
             cutoff = _cutoff([tensor], setting.sparsity)
             result[number] = replace(plans[number], cutoff=cutoff)
     if together and recipe.sparsity is not None:
-        cutoff = _cutoff([tensors[number] for number in together], recipe.sparsity)
-        for number in together:
+        chosen = [tensors[number] for number in together]
+        if recipe.scope == "global":
+            cutoffs = [_cutoff(chosen, recipe.sparsity)] * len(chosen)
+        else:
+            cutoffs = _cutoffs_by_score(chosen, [plans[n] for n in together], recipe.sparsity)
+        for number, cutoff in zip(together, cutoffs, strict=True):
             result[number] = replace(plans[number], cutoff=cutoff)
     return result
 
 
+def _prunable(tensor: TensorSource) -> bool:
+    return share.prunable(kernels.summarize(share.widen(tensor.read())))
+
+
+def _cutoffs_by_score(
+    tensors: Sequence[TensorSource], plans: Sequence[TensorPlan], sparsity: float
+) -> list[float]:
+    """A cutoff for each tensor, so that the weights of the lowest scores fall below."""
+    scored = (
+        (share.widen(tensor.read()), plan.outlying, _whole(plan))
+        for tensor, plan in zip(tensors, plans, strict=True)
+    )
+    cutoffs = []
+    for tensor, rank in zip(tensors, lamp.ranks(scored, sparsity), strict=True):
+        cutoffs.append(_cutoff_of_rank(tensor, rank))
+    return cutoffs
+
+
+def _cutoff_of_rank(tensor: TensorSource, rank: int) -> float:
+    values = share.widen(tensor.read())
+    return cutoff_of_rank(lambda: [values], values.size, rank, values.dtype)
+
+
+def _whole(plan: TensorPlan) -> float:
+    """What losing a tensor counts for; 1 where that is not known."""
+    return plan.metric.whole if plan.metric is not None and plan.metric.whole else 1.0
+
+
 def _cutoff(tensors: Sequence[TensorSource], sparsity: float) -> float:
-    """The cutoff of a sparsity over some tensors; those that stay as they are do not count."""
-    counted = [t for t in tensors if share.prunable(kernels.summarize(share.widen(t.read())))]
-    wide = any(tensor.dtype == np.float64 for tensor in counted)
+    """The cutoff of a sparsity over some tensors."""
+    wide = any(tensor.dtype == np.float64 for tensor in tensors)
     dtype = np.dtype(np.float64 if wide else np.float32)
 
     def weights() -> Iterator[Weights]:
-        for tensor in counted:
+        for tensor in tensors:
             yield share.widen(tensor.read()).astype(dtype, copy=False)
 
-    numel = sum(math.prod(tensor.shape) for tensor in counted)
+    numel = sum(math.prod(tensor.shape) for tensor in tensors)
     return cutoff_for_sparsity(weights, numel, sparsity, dtype)
 
 
-@dataclass(slots=True)
-class _Survey:
-    """The curves of the tensors whose levels follow the slope, and sums over the model.
-
-    Attributes
-    ----------
-    curves : dict from a tensor's number to its curve
-    energy, weights
-        Sum of squares and number of the weights of tensors of two or more dimensions.
-    pruned_energy : float
-        The part of `energy` that pruning takes away.
-    """
-
-    curves: dict[int, Curve] = field(default_factory=dict)
-    energy: float = 0.0
-    weights: int = 0
-    pruned_energy: float = 0.0
-
-
-def _survey(tensors: Sequence[TensorSource], plans: Sequence[TensorPlan]) -> _Survey:
-    survey = _Survey()
-    if not any(plan.follows_slope for plan in plans):
-        return survey
-    for number, (tensor, plan) in enumerate(zip(tensors, plans, strict=True)):
-        matrix = len(tensor.shape) > 1
-        if not is_floating(tensor.dtype) or not (matrix or plan.follows_slope):
-            continue
-        values = share.widen(tensor.read())
-        summary = kernels.summarize(values)
-        if not math.isfinite(summary.energy):
-            continue
-        if matrix:
-            survey.energy += summary.energy
-            survey.weights += values.size
-            survey.pruned_energy += _pruned_energy(values, plan.cutoff)
-        wanted = plan.follows_slope and share.shareable(summary)
-        if wanted and share.survives(summary, plan.cutoff):
-            survey.curves[number] = _curve(tensor, values, plan.cutoff, summary)
-    return survey
-
-
-def _pruned_energy(values: Weights, cutoff: float) -> float:
-    return kernels.summarize(values[np.abs(values) < cutoff]).energy if cutoff else 0.0
-
-
-def _curve(tensor: TensorSource, values: Weights, cutoff: float, summary: kernels.Summary) -> Curve:
-    if share.already_shared(tensor.read(), ALREADY_SHARED) is not None:
-        return allocate.ALREADY_SHARED
-    return allocate.measure(share.histogram(values, cutoff, summary), 8 * tensor.dtype.itemsize)
-
-
-def _aim(tensors: Sequence[TensorSource], recipe: Recipe, survey: _Survey) -> aims.Aim:
+def _aim(tensors: Sequence[TensorSource], recipe: Recipe, numel: int) -> aims.Aim:
     if recipe.target_size is not None:
-        return aims.SizeAim(recipe.target_size, survey.weights)
+        return aims.SizeAim(recipe.target_size, numel)
     if recipe.target_ratio is not None:
         dense = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors)
-        return aims.SizeAim(dense / recipe.target_ratio, survey.weights)
+        return aims.SizeAim(dense / recipe.target_ratio, numel)
     return aims.ErrorAim(recipe.error_bound)

@@ -51,7 +51,13 @@ def cutoff_for_sparsity(
     float
         The smallest magnitude that survives; 0.0 if nothing is pruned.
     """
-    rank = math.floor(sparsity * numel)
+    return cutoff_of_rank(tensors, numel, math.floor(sparsity * numel), dtype)
+
+
+def cutoff_of_rank(
+    tensors: Callable[[], Iterable[Weights]], numel: int, rank: int, dtype: np.dtype[Any]
+) -> float:
+    """The cutoff below which `rank` of `numel` weights fall; see `cutoff_for_sparsity`."""
     if rank == 0:
         return 0.0
     sample = _sample(tensors, numel)

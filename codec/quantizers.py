@@ -6,6 +6,7 @@ Where calibration knows what goes into a layer, errors then make up for each oth
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,11 +20,11 @@ from dcz.codec.grid import GridTensor
 from dcz.codec.histogram import POSITIONS
 from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.metric import Floats32, RowClasses
-from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
 from dcz.codec.runs import MAX_CLASSES
 from dcz.codec.share import INITIALISATIONS
 from dcz.codec.stepped import SteppedTensor
+from dcz.codec.tensor_plan import TensorPlan, TensorSource
 
 GREATEST_STEP = float(np.finfo(np.float32).max)
 
@@ -42,6 +43,8 @@ def prune_and_share(
     few: SharedTensor | None,
 ) -> SharedTensor | None:
     """The surviving weights under a codebook; their own values where they are few already."""
+    if few is None and plan.outlying < math.inf:
+        return _beside_outliers(tensor, values, plan)
     zeros = summary.zeros > 0 or plan.cutoff > 0
     if not share.survives(summary, plan.cutoff):
         nothing = np.zeros(0, tensor.dtype)
@@ -50,7 +53,9 @@ def prune_and_share(
         survivors = share.surviving_values(few.codebook, plan.cutoff)
         return share.assign(values, plan.cutoff, survivors, zeros=zeros)
     if plan.quantizer == "trellis" and not _compensates(plan):
-        return _share_by_trellis(tensor, values, summary, plan)
+        shared = _share_by_trellis(tensor, values, summary, plan)
+        if shared is not None:
+            return shared
     if plan.slope is not None:
         return _share_on_grid(tensor, values, summary, plan, zeros=zeros)
     if plan.levels is None:
@@ -60,6 +65,29 @@ def prune_and_share(
     centroids = INITIALISATIONS[plan.initialisation](shape, levels)
     codebook = share.make_codebook(shape, centroids, tensor.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def _beside_outliers(
+    tensor: TensorSource, values: Weights, plan: TensorPlan
+) -> SharedTensor | None:
+    """Weights under a codebook that has the outliers, too, as they are."""
+    outlying = np.abs(values) >= plan.outlying
+    others = np.where(outlying, np.zeros((), values.dtype), values)
+    quantizer = "grid" if plan.quantizer == "trellis" else plan.quantizer
+    body = replace(plan, outlying=math.inf, quantizer=quantizer)
+    shared = prune_and_share(tensor, others, kernels.summarize(others), body, None)
+    if shared is None:
+        return None
+    kept = np.unique(values[outlying])
+    first = shared.codebook.size
+    indices = shared.indices.astype(np.uint16 if first + kept.size > 256 else np.uint8)
+    indices[outlying] = first + np.searchsorted(kept, values[outlying])
+    codebook = np.concatenate([shared.codebook, kept.astype(tensor.dtype)])
+    # Zero stays first where it is the zero of gaps; codebooks ascend otherwise.
+    zero = int(shared.has_zero)
+    order = np.concatenate([np.arange(zero), zero + np.argsort(codebook[zero:], kind="stable")])
+    place = np.argsort(order).astype(indices.dtype)
+    return SharedTensor(place[indices], codebook[order], shared.has_zero)
 
 
 def _compensates(plan: TensorPlan) -> bool:
@@ -83,7 +111,8 @@ def _share_on_grid(
             return by_rows
     step = _step_for(plan.slope, grid.SLOPE_FACTOR)
     levels = (summary.maximum - summary.minimum) / step if step else math.inf
-    if levels < MAX_ALPHABET - 1:
+    greatest = max(summary.maximum, -summary.minimum)
+    if levels < MAX_ALPHABET - 1 and greatest < step * (grid.MAX_LOWEST - 2):
         return grid.quantize(_kept(values, plan), tensor.shape, step, dtype=tensor.dtype)
     if levels > MAX_LEVELS - 2:
         return None
@@ -109,7 +138,7 @@ def _share_by_trellis(
 ) -> SharedTensor | None:
     """The trellis that suits the slope; None if its steps would be too many."""
     assert plan.slope is not None
-    factor = trellis.SLOPE_FACTOR if plan.metric is None else trellis.SAVING_FACTOR
+    factor = trellis.SAVING_FACTOR
     shared = _share_by_row_trellis(tensor, values, plan, factor)
     step = _step_for(plan.slope, factor)
     greatest = max(summary.maximum, -summary.minimum)

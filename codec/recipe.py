@@ -17,12 +17,13 @@ from dcz.codec.share import INITIALISATIONS
 from dcz.codec.trellis import STATES
 
 DEFAULT_MAX_ERROR = 1e-3
-SCOPES = ("global", "tensor")
+SCOPES = ("lamp", "global", "tensor")
+ERRORS = ("layers", "model")
 CODERS = ("huffman", "auto", "mixed")
 # How weights are shared, and what codes the result unless the recipe says otherwise.
 QUANTIZERS = {"kmeans": "huffman", "grid": "auto", "trellis": "mixed", "lossless": "huffman"}
 PRESETS = {"paper": "kmeans", "balanced": "grid", "max": "trellis"}
-DEFAULT_PRESET, DEFAULT_QUANTIZER = "paper", "kmeans"
+DEFAULT_PRESET, DEFAULT_QUANTIZER = "balanced", "kmeans"
 AIMS = ("max_error", "target_ratio", "target_size")
 
 Sensitivity = Callable[[str, AnyArray], float | AnyArray]
@@ -110,19 +111,25 @@ class Recipe(Settings):
     Attributes
     ----------
     preset : "paper", "balanced" or "max"
-        The quantizer of tensors for which none is named: k-means as in Deep Compression (the
-        default); the grid, which is smaller at equal error and nearly as quick to decode; or the
-        trellis, which is smallest, and slow both ways.
+        The quantizer of tensors for which none is named: k-means as in Deep Compression; the grid,
+        which is smaller at equal error and nearly as quick to decode; or the trellis, which is
+        smallest, and slow both ways. By default the grid; k-means where `bits`, `levels` or
+        `initialisation`, which only it has, are given.
     max_error : float
-        Bound of the relative squared error that sharing may add, over all floating-point tensors
-        of two or more dimensions together, 1e-3 by default. It decides the levels, and excludes
-        giving them.
+        Bound of the relative squared error that sharing may add, 1e-3 by default. It decides the
+        levels, and excludes giving them.
+    error_of : "layers" or "model"
+        What that error is: the mean of the tensors' relative errors, each told against the spread
+        of its weights and counted by its role (the default); or all squared errors over the sum of
+        squares of all floating-point tensors of two or more dimensions, as other codecs count
+        it, in which tensors of small weights count for nothing.
     target_ratio : float
         How many times smaller than the dense tensors the file has to be, instead of `max_error`.
     target_size : int
         The most bytes the file may have, instead of either.
-    scope : "global" or "tensor"
-        Whether `sparsity` is reached over all tensors with one threshold, or in each tensor.
+    scope : "lamp", "global" or "tensor"
+        Whether `sparsity` is reached over all tensors by a score that does not depend on their
+        scales (the default), over all with one threshold, or in each tensor.
     coder : "huffman", "auto" or "mixed"
         The entropy coder; by default the one that suits the quantizer. "huffman" is the paper's;
         "auto" may code pairs of weights together, and rows by classes, where that is smaller.
@@ -131,7 +138,8 @@ class Recipe(Settings):
     sensitivity : callable
         Given a tensor's name and its weights, says what a squared error in it counts for: a number,
         or one for each weight, whose mean is taken, such as the diagonal of a Hessian or of the
-        Fisher information. Multiplies `importance`.
+        Fisher information. Multiplies `importance`, and takes the place of what errors count for
+        by tensors and their roles in where the bits go.
     calibration : path or Calibration
         What `dcz.calibration.collect` found out about this network. Errors are then predicted ones
         of its output, in `max_error` too, which then counts what pruning does; and the bits go
@@ -142,9 +150,10 @@ class Recipe(Settings):
 
     preset: str | None = None
     max_error: float | None = None
+    error_of: str = "layers"
     target_ratio: float | None = None
     target_size: int | None = None
-    scope: str = "global"
+    scope: str = "lamp"
     coder: str | None = None
     sensitivity: Sensitivity | None = dataclasses.field(default=None, compare=False)
     calibration: str | os.PathLike[str] | Calibration | None = dataclasses.field(
@@ -156,6 +165,7 @@ class Recipe(Settings):
         super(Recipe, self).__post_init__()
         _one_of("preset", self.preset, tuple(PRESETS))
         _one_of("scope", self.scope, SCOPES)
+        _one_of("error_of", self.error_of, ERRORS)
         _one_of("coder", self.coder, CODERS)
         _in_range("max_error", self.max_error, float, 0, 1)
         _in_range("target_ratio", self.target_ratio, float, 1, 1e9)
@@ -180,7 +190,11 @@ class Recipe(Settings):
     @property
     def main_quantizer(self) -> str:
         """The quantizer of tensors that no rule gives another."""
-        return self.quantizer or PRESETS[self.preset or DEFAULT_PRESET]
+        if self.quantizer is not None:
+            return self.quantizer
+        if self.preset is None and _asks_for_kmeans(self):
+            return "kmeans"
+        return PRESETS[self.preset or DEFAULT_PRESET]
 
     def coder_for(self, settings: Settings) -> str:
         """The entropy coder of a tensor."""
@@ -204,7 +218,10 @@ class Recipe(Settings):
 
     def _merged(self, rules: Sequence[Rule]) -> Settings:
         merged = self._own_settings()
+        chosen = self.quantizer is not None or self.preset is not None
         for rule in rules:
+            if not chosen and rule.quantizer is None and _asks_for_kmeans(rule):
+                merged["quantizer"] = "kmeans"
             for field in dataclasses.fields(Settings):
                 value = getattr(rule, field.name)
                 if value is not None:
@@ -220,6 +237,11 @@ class Recipe(Settings):
     def rules_for(self, name: str) -> list[Rule]:
         """The rules whose pattern matches a tensor's name."""
         return [rule for rule in self.rules if fnmatchcase(name, rule.pattern)]
+
+    def shares_by_name(self, name: str) -> bool:
+        """Whether a rule says how to share the weights of a tensor of this name."""
+        named = [rule.quantizer for rule in self.rules_for(name) if rule.quantizer]
+        return bool(named) and named[-1] != "lossless"
 
     def check_patterns(self, names: Sequence[str]) -> None:
         """Raise RecipeError for a rule that matches none of the names."""
@@ -262,6 +284,11 @@ _REASONS = {
     "trellis": "the aim chooses a trellis's levels",
     "lossless": "lossless keeps every weight as it is",
 }
+
+
+def _asks_for_kmeans(settings: Settings) -> bool:
+    """Whether settings are given that nothing but k-means has."""
+    return (settings.bits, settings.levels, settings.initialisation) != (None, None, None)
 
 
 _Kind = TypeVar("_Kind", bound=Settings)

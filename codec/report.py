@@ -154,6 +154,12 @@ class Report:
     output_error : float or None
         Predicted squared error of the network's outputs over their sum of squares; known when
         packing with a calibration only.
+    counted_error : float or None
+        The error that `Recipe.max_error` bounds, with what pruning adds; known when packing only.
+    lost : mapping from a tensor's name to float
+        What part of the tensor was lost, as its errors are counted; known when packing only.
+    exact : mapping from a tensor's name to str
+        Why tensors of several dimensions were kept as they are, or not counted.
     unseen : tuple of str
         Matrices that calibration saw no effect of, and that counted like the median tensor.
     """
@@ -172,6 +178,9 @@ class Report:
     gaussian_bits: float = 0.0
     laplacian_bits: float = 0.0
     output_error: float | None = None
+    counted_error: float | None = None
+    lost: Mapping[str, float] = field(default_factory=dict)
+    exact: Mapping[str, str] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,7 +189,7 @@ class Report:
         table["unseen"] = list(self.unseen)
         table["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
         table["tensors"] = [_tensor_dict(tensor) for tensor in self.tensors]
-        for name in ("parts", "alternatives", "metadata"):
+        for name in ("parts", "alternatives", "metadata", "lost", "exact"):
             table[name] = dict(table[name])
         return table
 

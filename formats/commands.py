@@ -17,16 +17,15 @@ from dcz.formats.terminal import Progress, input_path, output_path, printable
 
 if TYPE_CHECKING:
     from dcz.codec.recipe import Recipe
-    from dcz.codec.report import Report
 
 DONE, DIFFERENT = range(2)
-LARGE_ERROR = 0.05
 _COMPARED_BELOW = 1 << 21
 
 
 def pack(options: argparse.Namespace) -> int:
     """Pack a checkpoint, show the report and what goes further."""
     from dcz.formats import alternatives, packing, tables
+    from dcz.formats.advice import advice
     from dcz.formats.archive import Archive
     from dcz.formats.checkpoint import open_checkpoint
     from dcz.formats.container import MAGIC
@@ -61,41 +60,10 @@ def pack(options: argparse.Namespace) -> int:
         _print_json(report.to_dict(), out)
         return DONE
     tables.show(tables.report_view(report), out)
-    print(_advice(recipe, report), file=out)
+    print(advice(recipe, report), file=out)
     if _pack_dest(options) != "-":
         print(f"wrote {printable(_pack_dest(options))}", file=out)
     return DONE
-
-
-def _advice(recipe: Recipe, report: Report) -> str:
-    """What was done, and what goes further."""
-    lines = []
-    pruned = recipe.sparsity is not None or recipe.threshold is not None
-    if not pruned and recipe.main_quantizer == "kmeans":
-        lines.append("Nothing was pruned but exact zeros.")
-    if report.slope is not None:
-        uncounted = pruned and recipe.calibration is None
-        aim = _aim(recipe) + (", pruning not counted" if uncounted else "")
-        lines.append(f"All tensors were cut at one slope, {report.slope:.3g} a bit, for {aim}.")
-        lines.append(
-            "Go further with --preset balanced, --max-error 1e-2, --bits 5 or --sparsity 0.9."
-        )
-    if report.unseen:
-        names = ", ".join(printable(name) for name in report.unseen[:3])
-        more = " and others" if len(report.unseen) > 3 else ""
-        lines.append(f"Calibration saw no effect of {names}{more}: treated like the median tensor.")
-    if report.output_error is None and report.relative_error > LARGE_ERROR:
-        lines.append("An error this large needs retraining: check the model before you ship it.")
-    return "\n".join(lines)
-
-
-def _aim(recipe: Recipe) -> str:
-    if recipe.target_size is not None:
-        return f"a file of at most {recipe.target_size:,} bytes"
-    if recipe.target_ratio is not None:
-        return f"a ratio of at least {recipe.target_ratio:g}"
-    error = "squared error" if recipe.calibration is None else "output error"
-    return f"a relative {error} of at most {recipe.error_bound:g}"
 
 
 def _pack_dest(options: argparse.Namespace) -> str:
@@ -153,6 +121,7 @@ _OPTIONS = (
     "bits",
     "levels",
     "max_error",
+    "error_of",
     "target_ratio",
     "target_size",
     "quantizer",

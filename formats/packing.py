@@ -21,9 +21,10 @@ from dcz.codec.errors import DczError, RecipeError, located
 from dcz.codec.frame import AnyArray, Description, Frame, is_floating
 from dcz.codec.metric import Floats
 from dcz.codec.pipeline import EncodedTensor
-from dcz.codec.plan import Planner, TensorPlan
+from dcz.codec.plan import Planner
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
+from dcz.codec.tensor_plan import TensorPlan
 from dcz.formats.archive import Archive
 from dcz.formats.atomic import atomic_writer
 from dcz.formats.calibrated import Calibrated
@@ -123,16 +124,16 @@ class _Result:
 
 @dataclass(slots=True)
 class _Errors:
-    """Sums the model's error as the tensors come."""
+    """Sums the model's error as the tensors come: as it is counted, and of all weights alike."""
 
+    counted: float = 0.0
     squared: float = 0.0
-    output: float = 0.0
     energy: float = 0.0
 
     def add(self, result: _Result) -> None:
+        self.counted += result.tensor.counted_error
         if len(result.source.shape) > 1 and is_floating(result.source.dtype):
             self.squared += result.tensor.squared_error
-            self.output += result.tensor.output_error
             energy = result.tensor.energy
             self.energy += share.energy(result.tensor.array) if energy is None else energy
 
@@ -159,7 +160,9 @@ class _Attempts:
         calibrated = Calibrated.of(recipe, checkpoint)
         self._sources = calibrated.sources
         self._corrections = calibrated.corrections
-        self._planner = Planner(self._sources.stored, recipe, calibrated.metrics)
+        self._planner = Planner(
+            self._sources.stored, recipe, calibrated.metrics, self._sources.tied
+        )
         self._unseen = calibrated.unseen
         self._number: int | None = None
 
@@ -200,26 +203,37 @@ class _Attempts:
 
     def complete(self, report: Report, packer: _Packer) -> Report:
         """The report with what only packing knows."""
-        report = dataclasses.replace(report, slope=self.slope)
+        whole = self._planner.whole
+        lost = {
+            name: error / whole[name]
+            for name, error in packer.counted_errors.items()
+            if whole.get(name)
+        }
+        report = dataclasses.replace(
+            report,
+            slope=self.slope,
+            counted_error=packer.errors.counted,
+            lost=lost,
+            exact=dict(self._planner.exact),
+        )
         if not self._planner.calibrated:
             return report
         moved = {} if self._number is None else self._planner.moved_bits(self._number)
         tensors = tuple(
             dataclasses.replace(
                 tensor,
-                output_error=packer.output_errors.get(tensor.name),
+                output_error=packer.counted_errors.get(tensor.name),
                 moved_bits=moved.get(tensor.name),
             )
             for tensor in report.tensors
         )
         return dataclasses.replace(
-            report, tensors=tensors, output_error=packer.errors.output, unseen=self._unseen
+            report, tensors=tensors, output_error=packer.errors.counted, unseen=self._unseen
         )
 
     def _outcome(self, packer: _Packer) -> Outcome:
-        errors, planner = packer.errors, self._planner
-        error = errors.output if planner.calibrated else errors.relative
-        return Outcome(self._stream.tell(), max(error - planner.pruned_error, 0.0))
+        error = packer.errors.counted - self._planner.pruned_error
+        return Outcome(self._stream.tell(), max(error, 0.0))
 
 
 @dataclass
@@ -231,7 +245,7 @@ class _Packer:
     jobs: int | None
     progress: Progress | None
     corrections: Mapping[str, Correction] = field(default_factory=dict)
-    output_errors: dict[str, float] = field(default_factory=dict)
+    counted_errors: dict[str, float] = field(default_factory=dict)
     entries: dict[str, TensorEntry] = field(default_factory=dict)
     descriptions: list[Description] = field(default_factory=list)
     groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
@@ -279,7 +293,7 @@ class _Packer:
     def _add(self, writer: ContainerWriter, result: _Result) -> None:
         if self.lossy:
             self.errors.add(result)
-        self.output_errors[result.source.name] = result.tensor.output_error
+        self.counted_errors[result.source.name] = result.tensor.counted_error
         self._place(writer, result)
         if self.progress is not None:
             self.progress(result.source.name, result.source.info.nbytes)

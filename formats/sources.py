@@ -76,6 +76,14 @@ class Sources:
         stored = [replace(source, given=arrays.get(source.name)) for source in self.stored]
         return replace(self, stored=stored)
 
+    @property
+    def tied(self) -> dict[str, list[str]]:
+        """The names under which else each stored tensor is used, if there are any."""
+        tied: dict[str, list[str]] = {}
+        for name in self.checkpoint.ties:
+            tied.setdefault(self.original(name), []).append(name)
+        return tied
+
     def original(self, name: str) -> str:
         """The stored tensor that a tensor equals."""
         while name in self.aliases:

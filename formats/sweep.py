@@ -117,7 +117,7 @@ def sweep(
         source_bytes = 0
         for preset in PRESETS if presets is None else presets:
             for error in sorted(errors):
-                recipe = Recipe(preset=preset, max_error=error)
+                recipe = Recipe(preset=preset, max_error=error, error_of="model")
                 dest = os.path.join(folder, "point.dcz")
                 report = pack(checkpoint, dest, recipe, jobs=jobs, progress=progress)
                 source_bytes = report.source_bytes

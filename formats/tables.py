@@ -69,6 +69,8 @@ def summary(report: Report) -> Text:
     output = ""
     if report.output_error is not None:
         output = f", predicted output error {report.output_error:.3g}"
+    elif report.counted_error is not None:
+        output = f", as counted {report.counted_error:.3g}"
     return Text(
         f"{report.source_bytes:,} -> {report.file_bytes:,} bytes, {report.ratio:.2f}x, "
         f"relative squared error {report.relative_error:.3g}{output}",

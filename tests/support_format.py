@@ -562,7 +562,7 @@ def grid_or_values(cursor: Reader, dtype: int, size: int) -> list[bytes]:
     need(kind in (0, 1), "codebook kind")
     if kind == 0:
         return [cursor.take(size) for _ in range(cursor.varint(1, 4096))]
-    need(dtype in (1, 2, 4), "a grid of floats")  # the others of float need more than struct
+    need(dtype in (1, 2, 3, 4), "a grid of floats")  # the others of float need more than struct
     step = struct.unpack("<f", cursor.take(4))[0]
     need(0 < step < math.inf, "step")
     z = cursor.varint(high=131072)
@@ -718,6 +718,9 @@ def decode_mixed_group(cursor: Reader, members: list[Tensor], size: int) -> byte
 def float_bytes(value: float, dtype: int) -> bytes:
     if dtype != 4:
         value = struct.unpack("<f", packed(value, "<f"))[0]
+    if dtype == 3:  # the upper half of a float32, rounded to nearest, ties to even
+        bits = struct.unpack("<I", packed(value, "<f"))[0]
+        return struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
     return packed(value, {1: "<f", 2: "<e", 4: "<d"}[dtype])
 
 

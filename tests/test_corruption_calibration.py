@@ -256,7 +256,7 @@ def test_collecting_from_nothing_is_refused() -> None:
         collect(layer, [torch.ones(1, 4)], output=lambda found: 1 + (0 * found).sqrt())
 
 
-@pytest.mark.parametrize(("more", "told"), [(1, "c0"), (5, "c0, c1, c2 and others")])
+@pytest.mark.parametrize(("more", "told"), [(1, "c0"), (5, "c0, c1, c2 and 2 more")])
 def test_what_calibration_does_not_know_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: int, told: str
 ) -> None:

@@ -41,7 +41,8 @@ def relative_error(source: Arrays, decoded: Arrays) -> float:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("bound", [3e-4, 2e-2])
 def test_the_error_is_met(model: Arrays, tmp_path: Path, preset: str, bound: float) -> None:
-    report = dcz.save_file(model, tmp_path / "x.dcz", dcz.Recipe(preset=preset, max_error=bound))
+    recipe = dcz.Recipe(preset=preset, max_error=bound, error_of="model")
+    report = dcz.save_file(model, tmp_path / "x.dcz", recipe)
     error = relative_error(model, dcz.load_file(tmp_path / "x.dcz"))
     assert error == pytest.approx(report.relative_error, rel=1e-9)
     # Whole numbers of levels leave k-means less choice.
@@ -95,7 +96,7 @@ def test_importance_moves_error_to_other_tensors(
     model: Arrays, tmp_path: Path, preset: str
 ) -> None:
     def errors(*rules: dcz.Rule, **more: Any) -> dict[str, float]:
-        recipe = dcz.Recipe(preset=preset, max_error=5e-3, rules=rules, **more)
+        recipe = dcz.Recipe(preset=preset, max_error=5e-3, error_of="model", rules=rules, **more)
         report = dcz.save_file(model, tmp_path / "x.dcz", recipe)
         return {tensor.name: tensor.relative_error for tensor in report.tensors}
 
@@ -121,7 +122,7 @@ def test_a_sensitivity_must_be_positive(model: Arrays, tmp_path: Path) -> None:
 def test_pruning_is_not_counted_against_the_bound(
     model: Arrays, tmp_path: Path, preset: str
 ) -> None:
-    recipe = dcz.Recipe(preset=preset, max_error=1e-3, sparsity=0.8)
+    recipe = dcz.Recipe(preset=preset, max_error=1e-3, error_of="model", sparsity=0.8)
     dcz.save_file(model, tmp_path / "x.dcz", recipe)
     decoded = dcz.load_file(tmp_path / "x.dcz")
     names = [name for name, array in model.items() if array.ndim > 1]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcz.codec import lamp
 from dcz.codec.prune import cutoff_for_sparsity
 
 Array = npt.NDArray[Any]
@@ -64,3 +65,48 @@ def test_a_sample_that_misleads_is_not_trusted() -> None:
     for sparsity in (0.2, 0.5, 0.8):
         found = cutoff_for_sparsity(lambda: [weights], SIZE, sparsity, weights.dtype)
         assert found == sorted_cutoff(weights, sparsity)
+
+
+def lowest_scores(tensors: list[np.ndarray], sparsity: float) -> list[int]:
+    """How many weights of each tensor have the lowest LAMP scores, one weight at a time."""
+    scores, owners = [], []
+    for number, values in enumerate(tensors):
+        squares = np.sort(np.square(values.astype(np.longdouble)))
+        left = np.cumsum(squares[::-1])[::-1]
+        scores.append(squares / np.where(left > 0, left, 1))
+        owners.append(np.full(values.size, number))
+    order = np.argsort(np.concatenate(scores), kind="stable")
+    chosen = np.concatenate(owners)[order][: int(sparsity * order.size)]
+    return np.bincount(chosen, minlength=len(tensors)).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.9, 0.99])
+def test_the_lowest_scores_of_a_model_are_pruned(sparsity: float, dtype: type) -> None:
+    random = np.random.default_rng(1)
+    tensors = [
+        (scale * random.normal(size=size)).astype(dtype)
+        for scale, size in ((1, 20_000), (1e-6, 5_000), (1e3, 9_000), (0.1, 40))
+    ]
+    tensors.append((random.normal(size=4_000) * (random.random(4_000) < 0.4)).astype(dtype))
+    found = lamp.ranks(((values, np.inf, 1.0) for values in tensors), sparsity)
+    assert sum(found) == int(sparsity * sum(values.size for values in tensors))
+    expected = lowest_scores(tensors, sparsity)
+    # Bins of magnitudes are a percent wide, of doubles 6.
+    most = 0.004 if dtype is np.float32 else 0.03
+    for values, got, wanted in zip(tensors, found, expected, strict=True):
+        assert abs(got - wanted) <= most * values.size + 2
+        assert got < values.size
+
+
+def test_scores_do_not_change_with_scales_and_outliers() -> None:
+    random = np.random.default_rng(2)
+    tensors = [random.normal(size=n).astype(np.float32) for n in (3000, 500, 70)]
+    plain = lamp.ranks(((values, np.inf, 1.0) for values in tensors), 0.8)
+    scaled = [np.float32(2.0**n) * v for n, v in zip((30, 0, -40), tensors, strict=True)]
+    assert lamp.ranks(((values, np.inf, 1.0) for values in scaled), 0.8) == plain
+    odd = tensors[0].copy()
+    odd[5] = 1e20
+    found = lamp.ranks(((odd, 1e19, 1.0), *((values, np.inf, 1.0) for values in tensors[1:])), 0.8)
+    assert np.abs(np.subtract(found, plain)).max() <= 3
+    assert lamp.ranks((), 0.5) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -220,4 +221,5 @@ def test_packing_and_reading_find_the_same_bounds(tmp_path: Path, recipe: str) -
     path = tmp_path / "x.dcz"
     report = dcz.save_file(tensors, path, RECIPES[recipe])
     with dcz.open(path) as archive:
-        assert archive.report() == report
+        known = archive.report()
+    assert dataclasses.replace(report, counted_error=None, lost={}, exact={}) == known

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 import dcz
 from dcz.cli import main
 from dcz.codec.recipe import PRESETS
-from dcz.formats.sweep import ERRORS, sweep
+from dcz.formats.sweep import ERRORS, SweepPoint, sweep
 
 Capture = pytest.CaptureFixture[str]
 
@@ -52,6 +52,10 @@ def run(*arguments: object) -> int:
         return stop.code
 
 
+def _recipe(point: SweepPoint) -> dcz.Recipe:
+    return dcz.Recipe(preset=point.preset, max_error=point.max_error, error_of="model")
+
+
 def test_points_are_what_packing_gives(source: Path, tmp_path: Path) -> None:
     errors = (1e-2, 1e-3)
     found = sweep(source, errors=errors)
@@ -60,7 +64,7 @@ def test_points_are_what_packing_gives(source: Path, tmp_path: Path) -> None:
         assert [p.max_error for p in found.curve(preset)] == sorted(errors)
     for point in found.points:
         dest = tmp_path / "point.dcz"
-        report = dcz.pack(source, dest, dcz.Recipe(preset=point.preset, max_error=point.max_error))
+        report = dcz.pack(source, dest, _recipe(point))
         shared = [t for t in report.tensors if t.relative_error]
         assert point.file_bytes == dest.stat().st_size
         assert point.relative_error == report.relative_error <= point.max_error
