@@ -1,0 +1,97 @@
+"""Packing a checkpoint until it meets the recipe's aim."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from dcz.codec.aims import Outcome, search
+from dcz.codec.errors import RecipeError
+from dcz.codec.plan import Planner, TensorPlan
+from dcz.codec.recipe import Recipe
+from dcz.codec.report import Report
+from dcz.formats.calibrated import Calibrated
+from dcz.formats.packer import Packer, Progress
+from dcz.formats.tensors import Checkpoint
+
+
+class Attempts:
+    """Packs a checkpoint at one slope after the other until it meets the recipe's aim."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        stream: BinaryIO,
+        recipe: Recipe,
+        jobs: int | None,
+        progress: Progress | None,
+    ) -> None:
+        recipe.check_patterns(list(checkpoint.tensors))
+        self._stream = stream
+        self._jobs = jobs
+        self._progress = progress
+        calibrated = Calibrated.of(recipe, checkpoint)
+        self._sources = calibrated.sources
+        self._corrections = calibrated.corrections
+        self._planner = Planner(self._sources.stored, recipe, calibrated.metrics)
+        self._unseen = calibrated.unseen
+        self._number: int | None = None
+
+    @property
+    def slope(self) -> float | None:
+        """Of the last attempt, if there is an aim."""
+        return None if self._number is None else self._planner.slope(self._number)
+
+    def run(self) -> Packer:
+        """The last attempt, which the stream holds."""
+        aim = self._planner.aim
+        if aim is None:
+            return self._attempt(self._planner.plans(0))
+        outcomes: dict[tuple[TensorPlan, ...], Outcome] = {}
+        last: dict[tuple[TensorPlan, ...], Packer] = {}
+
+        def attempt(number: int) -> Outcome:
+            plans = tuple(self._planner.plans(number))
+            if plans not in outcomes:
+                last.clear()
+                last[plans] = self._attempt(plans)
+                outcomes[plans] = self._outcome(last[plans])
+            return outcomes[plans]
+
+        found = search(lambda number: aim.of(attempt(number)), aim, self._planner.start)
+        if aim.of(attempt(found)) > aim.goal:
+            raise RecipeError(aim.out_of_reach(attempt(found)))
+        self._number = found
+        plans = tuple(self._planner.plans(found))
+        return last.get(plans) or self._attempt(plans)
+
+    def _attempt(self, plans: Sequence[TensorPlan]) -> Packer:
+        self._stream.seek(0)
+        self._stream.truncate()
+        packer = Packer(self._sources, self._stream, self._jobs, self._progress, self._corrections)
+        packer.run(plans)
+        return packer
+
+    def complete(self, report: Report, packer: Packer) -> Report:
+        """The report with what only packing knows."""
+        report = dataclasses.replace(report, slope=self.slope)
+        if not self._planner.calibrated:
+            return report
+        moved = {} if self._number is None else self._planner.moved_bits(self._number)
+        tensors = tuple(
+            dataclasses.replace(
+                tensor,
+                output_error=packer.output_errors.get(tensor.name),
+                moved_bits=moved.get(tensor.name),
+            )
+            for tensor in report.tensors
+        )
+        return dataclasses.replace(
+            report, tensors=tensors, output_error=packer.errors.output, unseen=self._unseen
+        )
+
+    def _outcome(self, packer: Packer) -> Outcome:
+        errors, planner = packer.errors, self._planner
+        error = errors.output if planner.calibrated else errors.relative
+        return Outcome(self._stream.tell(), max(error - planner.pruned_error, 0.0))
