@@ -6,7 +6,7 @@ A frame is one or more tensors of one dtype, laid end to end as one flat array a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -98,6 +98,9 @@ class Description:
     moments: tuple[Moments | None, ...] = ()
 
 
+Described = Description | Callable[[], Description]
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """Coded bytes.
@@ -108,13 +111,26 @@ class Frame:
         Which coder reads the payload, a key of `coders.CODERS`.
     payload : bytes or memoryview
         The coded bytes.
-    description : Description
-        The same that a decoder of the payload gives.
+    described : Description or callable
+        The description, or what makes it: few of the frames that are tried come to be written.
+    least_dense : int
+        Bytes that dense coding takes at least, also beside other tensors; 0 where not known.
     """
 
     coder: int
     payload: bytes | memoryview
-    description: Description
+    described: Described
+    least_dense: int = 0
+
+    @property
+    def description(self) -> Description:
+        """The same that a decoder of the payload gives."""
+        return description_of(self.described)
+
+
+def description_of(described: Described) -> Description:
+    """The description, made if it has to be."""
+    return described if isinstance(described, Description) else described()
 
 
 class FrameDecoder(Protocol):

@@ -61,10 +61,27 @@ def _merge_by_tables(tensors: Sequence[EncodedTensor], places: list[int]) -> lis
     shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
     if not shared:
         return [(coders.encode_lossless([tensor.array for tensor in tensors]), places)]
-    together = [(coders.encode_shared(shared), places)]
     pairs = zip(tensors, places, strict=True)
     alone = [(tensor.frame, [place]) for tensor, place in pairs if tensor.frame is not None]
+    if _least_together(tensors) >= _cost(alone):
+        return alone
+    together = [(coders.encode_shared(shared), places)]
     return together if _cost(together) < _cost(alone) else alone
+
+
+def _least_together(tensors: Sequence[EncodedTensor]) -> int:
+    """Bytes that the tensors take together at least; 0 where gaps may be coded.
+
+    The entropy of a mixture is no less than that of its
+    parts (Cover and Thomas, Elements of Information Theory, section 2.7).
+    """
+    least = 0
+    for tensor in tensors:
+        dense = tensor.frame.least_dense if tensor.frame is not None else 0
+        if dense == 0 or tensor.shared is None or tensor.shared.has_zero:
+            return 0
+        least += dense
+    return least
 
 
 def _cost(merged: Sequence[Merged]) -> int:

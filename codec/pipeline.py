@@ -33,6 +33,8 @@ from dcz.codec.share import ALREADY_SHARED
 
 FEW_VALUES = 4096
 SMALL = 4096
+# So few weights that byte planes rarely learn anything of them.
+TINY = 256
 # Bytes of code that mixed contexts would rather share with other tensors.
 SHORT_CODE = 4096
 HEAVY_CODEBOOK = 128
@@ -120,6 +122,8 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         summary = kernels.summarize(values)
         if not share.shareable(summary):
             return _encode_exact(array, share.counted_energy(summary))
+        if plan.levels is not None and values.size <= plan.levels and not plan.cutoff:
+            return _encode_exact(array, summary.energy)
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not quantizers.prunes(few, plan.cutoff):
             coder = "mixed" if plan.coder == "mixed" else "huffman"
@@ -177,6 +181,8 @@ def _smaller(
     array: AnyArray, values: Weights, shared: SharedTensor, frame: Frame, energy: float
 ) -> EncodedTensor:
     """The shared tensor, or the original where that is smaller."""
+    if array.size <= TINY and len(frame.payload) >= array.nbytes:
+        return EncodedTensor(None, None, array, True, 0.0, energy)
     lossless = _smaller_lossless(array, shared, frame) if _lossless_may_win(array, frame) else None
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
@@ -185,7 +191,13 @@ def _smaller(
 
 
 def _lossless_may_win(array: AnyArray, shared: Frame) -> bool:
-    """Whether floats may take less without loss: planes take no less than half of zstandard's."""
+    """Whether floats may take less without loss: planes take no less than half of zstandard's.
+
+    Those of few floats do only where some plane is constant.
+    """
+    low = array.view(np.uint8)[:: array.itemsize]
+    if array.size <= TINY and not np.all(low == low[0]):
+        return False
     size = 2 * len(shared.payload)
     return size >= array.nbytes or plane_methods.repetition(array) * array.nbytes <= size
 

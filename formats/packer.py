@@ -6,14 +6,14 @@ import dataclasses
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import BinaryIO
 
 from dcz.codec import grouping, pipeline, share
 from dcz.codec.correct import Correction
-from dcz.codec.frame import Description, Frame, is_floating
+from dcz.codec.frame import Described, Description, Frame, description_of, is_floating
 from dcz.codec.metric import Floats
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import TensorPlan
@@ -27,7 +27,11 @@ Progress = Callable[[str, int], None]
 # Tensors are encoded side by side as long as they are small together, or no more than two of the
 # largest: encoding takes about as much memory as the tensors themselves.
 _BYTES_AT_ONCE = 3 << 24
-_TENSORS_AT_ONCE = 128
+_TASKS_AT_ONCE = 128
+_BATCH_BYTES = 1 << 18
+_WORTH_A_THREAD = 1024
+
+Task = Callable[[], list["Result"]]
 
 
 @dataclass(slots=True)
@@ -72,7 +76,7 @@ class Packer:
     corrections: Mapping[str, Correction] = field(default_factory=dict)
     output_errors: dict[str, float] = field(default_factory=dict)
     entries: dict[str, TensorEntry] = field(default_factory=dict)
-    descriptions: list[Description] = field(default_factory=list)
+    _described: list[Described] = field(default_factory=list)
     groups: dict[tuple[object, ...] | None, list[Result]] = field(default_factory=dict)
     group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
     errors: Errors = field(default_factory=Errors)
@@ -82,6 +86,11 @@ class Packer:
     def _places(self) -> dict[str, int]:
         """Where each tensor stands in the checkpoint."""
         return {name: place for place, name in enumerate(self.sources.checkpoint.tensors)}
+
+    @property
+    def descriptions(self) -> list[Description]:
+        """Of the frames that were written."""
+        return [description_of(described) for described in self._described]
 
     def run(self, plans: Sequence[TensorPlan]) -> None:
         """Encode all tensors by their plans, and write the file."""
@@ -127,23 +136,23 @@ class Packer:
     def _encoded(self, sources: Sequence[Source], plans: Sequence[TensorPlan]) -> Iterator[Result]:
         """Encode side by side what is small together, and give the results in order."""
         jobs = self.jobs or os.cpu_count() or 1
+        pairs = list(zip(sources, plans, strict=True))
         if jobs == 1:
-            yield from map(_encode, sources, plans)
+            yield from (_encode(*pair) for pair in pairs)
             return
-        waiting: deque[tuple[int, Future[Result]]] = deque()
+        waiting: deque[tuple[int, Task]] = deque()
         in_flight = 0
         limit = max(_BYTES_AT_ONCE, 2 * max((s.info.nbytes for s in sources), default=0))
         with ThreadPoolExecutor(jobs, thread_name_prefix="dcz") as threads:
-            for source, tensor_plan in zip(sources, plans, strict=True):
-                size = source.info.nbytes
-                while waiting and (in_flight + size > limit or len(waiting) >= _TENSORS_AT_ONCE):
-                    done, future = waiting.popleft()
+            for size, batch in _batches(pairs):
+                while waiting and (in_flight + size > limit or len(waiting) >= _TASKS_AT_ONCE):
+                    done, task = waiting.popleft()
                     in_flight -= done
-                    yield future.result()
-                waiting.append((size, threads.submit(_encode, source, tensor_plan)))
+                    yield from task()
+                waiting.append((size, _start(threads, batch)))
                 in_flight += size
-            for _, future in waiting:
-                yield future.result()
+            for _, task in waiting:
+                yield from task()
 
     def _place(self, writer: ContainerWriter, result: Result) -> None:
         key = grouping.group_key(result.tensor)
@@ -168,8 +177,9 @@ class Packer:
                 self._enter(ordered[place], number)
 
     def _write(self, writer: ContainerWriter, frame: Frame) -> int:
-        self.descriptions.append(frame.description)
-        return writer.add_frame(frame)
+        number = writer.add_frame(frame)
+        self._described.append(frame.described)
+        return number
 
     def _enter(self, result: Result, frame: int) -> None:
         tensor = result.tensor
@@ -197,6 +207,37 @@ class Packer:
         exact = all(entry.relative_error is None for entry in tensors.values())
         error = None if exact else self.errors.relative
         return Index(writer.frames, tensors, error, dict(checkpoint.metadata))
+
+
+def _batches(
+    pairs: Sequence[tuple[Source, TensorPlan]],
+) -> Iterator[tuple[int, list[tuple[Source, TensorPlan]]]]:
+    """What one thread encodes at a time: large tensors alone, small ones together; their bytes."""
+    batch: list[tuple[Source, TensorPlan]] = []
+    size = 0
+    for source, tensor_plan in pairs:
+        nbytes = source.info.nbytes
+        if batch and size + nbytes > _BATCH_BYTES:
+            yield size, batch
+            batch, size = [], 0
+        batch.append((source, tensor_plan))
+        size += nbytes
+    if batch:
+        yield size, batch
+
+
+def _start(threads: ThreadPoolExecutor, batch: list[tuple[Source, TensorPlan]]) -> Task:
+    """Begin to encode tensors; what is returned waits for them.
+
+    Threads would only get into each other's way over tiny ones: whoever waits for these does them.
+    """
+    if all(source.info.numel < _WORTH_A_THREAD for source, _ in batch):
+        return partial(_encode_each, batch)
+    return threads.submit(_encode_each, batch).result
+
+
+def _encode_each(batch: list[tuple[Source, TensorPlan]]) -> list[Result]:
+    return [_encode(*pair) for pair in batch]
 
 
 def _encode(source: Source, tensor_plan: TensorPlan) -> Result:

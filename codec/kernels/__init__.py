@@ -15,7 +15,9 @@ from dcz.codec.kernels.reference_classes import (
     PAIRED_LEVELS_LIMIT,
     ClassCodes,
 )
+from dcz.codec.kernels.reference_curves import UNSHARED
 from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
+from dcz.codec.kernels.reference_grids import coded_bits
 from dcz.codec.kernels.reference_mixed import ROW_LIMIT, Chunk
 from dcz.codec.kernels.reference_runs import Bins
 from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
@@ -51,6 +53,7 @@ if BACKEND == "c":
         write_digests,
         write_lengths,
     )
+    from dcz.codec.kernels.native_grids import classify, code_class, rate_curve, round_grid
     from dcz.codec.kernels.native_planes import (
         count_bytes,
         join_planes,
@@ -87,6 +90,7 @@ if BACKEND == "c":
         take,
     )
 else:
+    from dcz.codec.kernels.reference_class_coding import code_class
     from dcz.codec.kernels.reference_classes import (
         decode_runs,
         find_class_segments,
@@ -106,6 +110,8 @@ else:
         write_digests,
         write_lengths,
     )
+    from dcz.codec.kernels.reference_curves import rate_curve
+    from dcz.codec.kernels.reference_grids import classify, round_grid
     from dcz.codec.kernels.reference_mixed import (
         decode_mixed,
         decode_mixed_group,
@@ -152,14 +158,18 @@ __all__ = [
     "RATE_LEVELS",
     "ROW_LIMIT",
     "TRELLISES",
+    "UNSHARED",
     "Bins",
     "Chunk",
     "ClassCodes",
     "Digests",
     "Summary",
     "assign",
+    "classify",
     "cluster",
+    "code_class",
     "code_lengths",
+    "coded_bits",
     "count_bytes",
     "count_cells",
     "count_magnitudes",
@@ -190,8 +200,10 @@ __all__ = [
     "pack_bits",
     "pair_symbols",
     "quantize_trellis",
+    "rate_curve",
     "read_class_codes",
     "read_lengths",
+    "round_grid",
     "select_magnitudes",
     "split_pairs",
     "split_planes",
