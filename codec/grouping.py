@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dcz.codec import coders, mixed_group
 from dcz.codec.frame import MAX_GROUP, MAX_MIXED_GROUP, Frame
 from dcz.codec.pipeline import SMALL, EncodedTensor
+from dcz.codec.tiny import TinyTensor
 
 FRAME_COST = 9
 
@@ -17,6 +18,8 @@ Merged = tuple[Frame, list[int]]
 
 def group_key(tensor: EncodedTensor) -> Key | None:
     """What small tensors must have in common to share a frame; None for larger ones."""
+    if isinstance(tensor.few, TinyTensor):
+        return tensor.array.dtype, "tiny"
     if tensor.few is not None:
         return tensor.array.dtype, "mixed", mixed_group.states_of(tensor.few)
     return _table_key(tensor)
@@ -42,6 +45,8 @@ def merge(tensors: Sequence[EncodedTensor]) -> list[Merged]:
         return _merge_by_tables(tensors, list(range(len(tensors))))
     frame = mixed_group.encode(few, [tensor.shape for tensor in tensors])
     together = [(frame, list(range(len(tensors))))]
+    if isinstance(few[0], TinyTensor):
+        return together
     return min(together, _without_mixing(tensors), key=_cost)
 
 

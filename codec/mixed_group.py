@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from dcz.codec.mixed_points import (
     TrellisPoints,
     read_points,
 )
+from dcz.codec.tiny import TinyTensor
 from dcz.codec.trellis import TrellisTensor
 from dcz.codec.varint import Cursor
 
@@ -53,17 +55,19 @@ LONGEST_KERNEL = 64
 LEAST_GAIN = 6
 
 
-def states_of(tensor: SharedTensor) -> int:
+def states_of(tensor: SharedTensor | TinyTensor) -> int:
     """States of a tensor's trellis, 1 without one: those of a group are equal."""
     return tensor.states if isinstance(tensor, TrellisTensor) else 1
 
 
-def encode(tensors: Sequence[SharedTensor], shapes: Sequence[tuple[int, ...]]) -> Frame:
+def encode(
+    tensors: Sequence[SharedTensor | TinyTensor], shapes: Sequence[tuple[int, ...]]
+) -> Frame:
     """Code shared tensors together.
 
     Parameters
     ----------
-    tensors : sequence of SharedTensor
+    tensors : sequence of SharedTensor or TinyTensor
         Of one dtype and equal `states_of`, with 1 to `MAX_MIXED_GROUP` elements together, and none
         of them empty.
     shapes : sequence of tuple of int
@@ -74,15 +78,16 @@ def encode(tensors: Sequence[SharedTensor], shapes: Sequence[tuple[int, ...]]) -
     points, positions, chunks = [], [], []
     for tensor, shape in zip(tensors, shapes, strict=True):
         own, places = mixed.locate(tensor, SPREAD)
-        geometry = _best_geometry(places, shape) if states == 1 else Geometry.of(shape)
+        searched = states == 1 and not isinstance(tensor, TinyTensor)
+        geometry = _best_geometry(places, shape) if searched else Geometry.of(shape)
         head += _encode_head(own, before, geometry, shape)
         before = own
         points.append(own)
         positions.append(places)
         chunks.append(geometry.whole(places.size))
     code = kernels.encode_mixed_group(np.concatenate(positions), chunks, states)
-    description = _describe(points, positions, len(head), len(code))
-    return Frame(CODER, bytes(head) + code, description)
+    described = partial(_describe, points, positions, len(head), len(code))
+    return Frame(CODER, bytes(head) + code, described)
 
 
 def _best_geometry(positions: Positions, shape: tuple[int, ...]) -> Geometry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from dcz.codec import (
     plane_methods,
     quantizers,
     share,
+    tiny,
 )
 from dcz.codec.column_trellis import ColumnTrellisTensor
 from dcz.codec.errors import located
@@ -30,6 +33,7 @@ from dcz.codec.plan import TensorPlan, TensorSource
 from dcz.codec.prune import Weights
 from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.share import ALREADY_SHARED
+from dcz.codec.tiny import TinyTensor
 
 FEW_VALUES = 4096
 SMALL = 4096
@@ -59,7 +63,7 @@ class EncodedTensor:
     energy : float or None
         Sum of w**2; 0 for tensors that hold NaN or infinity; None for lossless ones, of which few
         are asked.
-    few : SharedTensor or None
+    few : SharedTensor, TinyTensor or None
         What is decoded, as a frame of mixed contexts of several tensors may hold it; None where
         none should.
     shape : tuple of int
@@ -76,16 +80,56 @@ class EncodedTensor:
     exact: bool
     squared_error: float
     energy: float | None
-    few: SharedTensor | None = None
+    few: SharedTensor | TinyTensor | None = None
     shape: tuple[int, ...] = ()
     output_error: float = 0.0
     shift: Floats | None = None
 
     def decoded(self, start: int, stop: int) -> AnyArray:
         """Elements start to stop of what a decoder will give."""
+        if isinstance(self.few, TinyTensor):
+            return self.few.values[start:stop]
         if self.shared is None:
             return self.array[start:stop]
         return kernels.take(self.shared.indices[start:stop], self.shared.codebook)
+
+
+def encode_each(
+    tensors: Sequence[TensorSource], plans: Sequence[TensorPlan]
+) -> list[EncodedTensor]:
+    """Prune, share and code some tensors, the tiny ones among them together."""
+    found: dict[int, EncodedTensor] = {}
+    by_dtype: dict[object, list[int]] = {}
+    for place, (tensor, plan) in enumerate(zip(tensors, plans, strict=True)):
+        if tiny.suits(tensor, plan, math.prod(tensor.shape)):
+            by_dtype.setdefault(tensor.dtype, []).append(place)
+    for places in by_dtype.values():
+        pairs = [(tensors[place], plans[place]) for place in places]
+        for place, encoded in zip(places, _encode_tiny(pairs), strict=True):
+            if encoded is not None:
+                found[place] = encoded
+    every = enumerate(zip(tensors, plans, strict=True))
+    return [found[place] if place in found else encode(*pair) for place, pair in every]
+
+
+def _encode_tiny(
+    pairs: Sequence[tuple[TensorSource, TensorPlan]],
+) -> list[EncodedTensor | None]:
+    """Tiny tensors of one dtype, which wait for others to be coded with."""
+    arrays = []
+    for tensor, _ in pairs:
+        with located(tensor=tensor.name):
+            arrays.append(tensor.read().reshape(-1))
+    steps = [quantizers.grid_step(plan) for _, plan in pairs]
+    quantized = tiny.quantize(arrays, steps)
+    return [
+        None
+        if own is None
+        else EncodedTensor(
+            None, None, array, False, own.squared_error, own.energy, own, tensor.shape
+        )
+        for (tensor, _), array, own in zip(pairs, arrays, quantized, strict=True)
+    ]
 
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:

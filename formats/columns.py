@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
 _BOLD = Style(bold=True)
 _GAP = "  "
@@ -49,7 +50,7 @@ class Columns:
         """The table for a console that is too narrow for it."""
         table = make_table(self.title, *self.names)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         return table
 
 

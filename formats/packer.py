@@ -17,6 +17,7 @@ from dcz.codec.frame import Described, Description, Frame, description_of, is_fl
 from dcz.codec.metric import Floats
 from dcz.codec.pipeline import EncodedTensor
 from dcz.codec.plan import TensorPlan
+from dcz.codec.tiny import TinyTensor
 from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
@@ -121,9 +122,9 @@ class Packer:
         """Encode a tensor that makes up for what was done to others."""
         correction = self.corrections[source.name]
         if correction.weight not in shifts:
-            return _encode(source, tensor_plan)
+            return _encode_each([(source, tensor_plan)])[0]
         array = correction.apply(source.read(), shifts[correction.weight])
-        return _encode(dataclasses.replace(source, given=array), tensor_plan)
+        return _encode_each([(dataclasses.replace(source, given=array), tensor_plan)])[0]
 
     def _add(self, writer: ContainerWriter, result: Result) -> None:
         if self.lossy:
@@ -138,7 +139,8 @@ class Packer:
         jobs = self.jobs or os.cpu_count() or 1
         pairs = list(zip(sources, plans, strict=True))
         if jobs == 1:
-            yield from (_encode(*pair) for pair in pairs)
+            for _, batch in _batches(pairs):
+                yield from _encode_each(batch)
             return
         waiting: deque[tuple[int, Task]] = deque()
         in_flight = 0
@@ -236,12 +238,13 @@ def _start(threads: ThreadPoolExecutor, batch: list[tuple[Source, TensorPlan]]) 
     return threads.submit(_encode_each, batch).result
 
 
-def _encode_each(batch: list[tuple[Source, TensorPlan]]) -> list[Result]:
-    return [_encode(*pair) for pair in batch]
+def _encode_each(batch: Sequence[tuple[Source, TensorPlan]]) -> list[Result]:
+    sources = [source for source, _ in batch]
+    tensors = pipeline.encode_each(sources, [tensor_plan for _, tensor_plan in batch])
+    return [_result(*pair) for pair in zip(sources, tensors, strict=True)]
 
 
-def _encode(source: Source, tensor_plan: TensorPlan) -> Result:
-    tensor = pipeline.encode(source, tensor_plan)
+def _result(source: Source, tensor: EncodedTensor) -> Result:
     if source.given is not None:
         tensor = pipeline.corrected(source.original(), tensor)
     return Result(source, tensor, _digest_of_decoded(tensor))
@@ -249,6 +252,8 @@ def _encode(source: Source, tensor_plan: TensorPlan) -> Result:
 
 def _digest_of_decoded(tensor: EncodedTensor) -> int:
     """Digest of what a decoder will give, which is never in memory as a whole."""
+    if isinstance(tensor.few, TinyTensor):
+        return tensor_digest(tensor.few.values)
     if tensor.shared is None:
         return tensor_digest(tensor.array)
     step = CHUNK // tensor.array.dtype.itemsize

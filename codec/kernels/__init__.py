@@ -20,6 +20,7 @@ from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_cou
 from dcz.codec.kernels.reference_grids import coded_bits
 from dcz.codec.kernels.reference_mixed import ROW_LIMIT, Chunk
 from dcz.codec.kernels.reference_runs import Bins
+from dcz.codec.kernels.reference_tiny import TINY, Positions
 from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
 from dcz.codec.kernels.weight_arguments import Summary
 
@@ -53,7 +54,13 @@ if BACKEND == "c":
         write_digests,
         write_lengths,
     )
-    from dcz.codec.kernels.native_grids import classify, code_class, rate_curve, round_grid
+    from dcz.codec.kernels.native_grids import (
+        classify,
+        code_class,
+        rate_curve,
+        round_grid,
+        round_tiny,
+    )
     from dcz.codec.kernels.native_planes import (
         count_bytes,
         join_planes,
@@ -132,6 +139,7 @@ else:
         map_runs,
         nearest_classes,
     )
+    from dcz.codec.kernels.reference_tiny import round_tiny
     from dcz.codec.kernels.reference_trellis import quantize_trellis
     from dcz.codec.kernels.reference_weights import (
         assign,
@@ -157,12 +165,14 @@ __all__ = [
     "RATE_CLASSES",
     "RATE_LEVELS",
     "ROW_LIMIT",
+    "TINY",
     "TRELLISES",
     "UNSHARED",
     "Bins",
     "Chunk",
     "ClassCodes",
     "Digests",
+    "Positions",
     "Summary",
     "assign",
     "classify",
@@ -204,6 +214,7 @@ __all__ = [
     "read_class_codes",
     "read_lengths",
     "round_grid",
+    "round_tiny",
     "select_magnitudes",
     "split_pairs",
     "split_planes",

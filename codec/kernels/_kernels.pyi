@@ -218,3 +218,13 @@ def rate_curve(
     hull: Array,
     /,
 ) -> int: ...
+def round_tiny(
+    values: Array,
+    wide: bool,
+    ends: Array,
+    steps: Array,
+    slope_factor: float,
+    left_out: Array,
+    positions: Array,
+    /,
+) -> None: ...

@@ -251,7 +251,64 @@ static PyObject *rate_curve(PyObject *Py_UNUSED(module), PyObject *args)
     return result;
 }
 
+/* ---- round_tiny ---- */
+
+typedef struct {
+    Py_buffer values, ends, steps, left_out, positions;
+} tiny_buffers;
+
+static int read_tiny(const tiny_buffers *b, dcz_tiny *tensors)
+{
+    size_t item_size = tensors->wide ? 8 : 4, count = items(&b->values, item_size);
+    int64_t begin = 0;
+    if (!is_array(&b->values, item_size) || !is_array(&b->ends, 8) || !is_array(&b->steps, 8)
+        || !is_array(&b->positions, 4))
+        return 0;
+    tensors->values = b->values.buf;
+    tensors->ends = b->ends.buf;
+    tensors->steps = b->steps.buf;
+    tensors->count = items(&b->ends, 8);
+    if (items(&b->steps, 8) != tensors->count || (size_t)b->left_out.len != tensors->count
+        || items(&b->positions, 4) != count)
+        return refuse("an array has the wrong size");
+    for (size_t i = 0; i < tensors->count; i++) {
+        if (tensors->ends[i] <= begin || tensors->ends[i] - begin > DCZ_TINY)
+            return refuse("a tiny tensor has 1 to 128 weights");
+        begin = tensors->ends[i];
+    }
+    return (size_t)begin == count ? 1 : refuse("tensors do not end where the values do");
+}
+
+static PyObject *round_tiny(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    union {
+        tiny_buffers named;
+        Py_buffer all[5];
+    } b;
+    dcz_tiny tensors = {0};
+    PyObject *result = NULL;
+    memset(&b, 0, sizeof b);
+    if (PyArg_ParseTuple(args, "y*py*y*dw*w*", &b.named.values, &tensors.wide, &b.named.ends,
+                         &b.named.steps, &tensors.slope_factor, &b.named.left_out,
+                         &b.named.positions)
+        && read_tiny(&b.named, &tensors)) {
+        void *room = PyMem_Malloc(8 * dcz_round_tiny_room());
+        if (room) {
+            Py_BEGIN_ALLOW_THREADS
+            dcz_round_tiny(&tensors, room, b.named.left_out.buf, b.named.positions.buf);
+            Py_END_ALLOW_THREADS
+            result = Py_NewRef(Py_None);
+        } else {
+            PyErr_NoMemory();
+        }
+        PyMem_Free(room);
+    }
+    release(b.all, 5);
+    return result;
+}
+
 PyMethodDef dcz_grids_methods[] = {
+    {"round_tiny", round_tiny, METH_VARARGS, NULL},
     {"round_grid", round_grid, METH_VARARGS, NULL},
     {"classify", classify, METH_VARARGS, NULL},
     {"code_class", code_class, METH_VARARGS, NULL},

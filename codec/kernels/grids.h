@@ -37,6 +37,28 @@ size_t dcz_round_grid_room(const dcz_grid *grid);
  * level, or a class has no weight. */
 int dcz_round_grid(const dcz_grid *grid, void *room, dcz_grid_book *book, void *indices);
 
+/* ---- tiny.c ---- */
+
+#define DCZ_TINY 128
+#define DCZ_LOWEST_LIMIT 65535
+
+/* Tensors of at most DCZ_TINY finite weights each, end to end, each with a step of its own. */
+typedef struct {
+    const void *values;
+    int wide;
+    const int64_t *ends;
+    const double *steps;
+    size_t count;
+    double slope_factor;
+} dcz_tiny;
+
+/* What dcz_round_tiny works in, in items of eight bytes. */
+size_t dcz_round_tiny_room(void);
+
+/* Rounds the tensors that are not left out, to even positions of half a step. Leaves out those
+ * that hold few values already, zero alone, or too many levels. */
+void dcz_round_tiny(const dcz_tiny *tensors, void *room, uint8_t *left_out, int32_t *positions);
+
 /* ---- classify.c ---- */
 
 /* What classes cost beside their symbols, in bits: each, and for the map of them. */

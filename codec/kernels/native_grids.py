@@ -6,7 +6,10 @@ agree to the last bit.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from dcz.codec.kernels import _kernels
 from dcz.codec.kernels.coding_arguments import Bytes, Integers, Symbols
@@ -19,6 +22,7 @@ from dcz.codec.kernels.reference_curves import (
 )
 from dcz.codec.kernels.reference_grids import Rounded, check_counts, check_grid
 from dcz.codec.kernels.reference_runs import Bins, Groups, checked_groups
+from dcz.codec.kernels.reference_tiny import Positions, check_tiny
 
 
 def round_grid(
@@ -70,3 +74,14 @@ def rate_curve(
         : _kernels.rate_curve(means, counts, width, value_bits, level_plan(), bits, errors, hull)
     ]
     return LEVELS[kept], bits[kept], errors[kept]
+
+
+def round_tiny(
+    values: npt.NDArray[Any], ends: Integers, steps: Floats, slope_factor: float, left_out: Bytes
+) -> Positions:
+    """Round many tiny tensors: see `reference_tiny.round_tiny`."""
+    array, ends, steps = check_tiny(values, ends, steps, left_out)
+    positions = np.zeros(array.size, np.int32)
+    wide = array.itemsize == 8
+    _kernels.round_tiny(array, wide, ends, steps, slope_factor, left_out, positions)
+    return positions
