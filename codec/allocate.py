@@ -11,16 +11,20 @@ choose the same levels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import kernels
+from dcz.codec.entropy import log2
 from dcz.codec.histogram import POSITIONS, Histogram
 
 # In the codebooks' sense: the weights stay as they are.
 UNSHARED = kernels.UNSHARED
+_QUANTILES, _EVERY = 2048, 8
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -58,6 +62,32 @@ class Curve:
         return Point(int(self.levels[place]), float(self.bits[place]), float(self.errors[place]))
 
 
+class Curves:
+    """Several curves, to be cut all at once.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+    """
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        lengths = np.array([curve.bits.size for curve in curves])
+        self._lengths, self._starts = lengths, np.cumsum(lengths) - lengths
+        self._bits = np.concatenate([curve.bits for curve in curves])
+        self._errors = np.concatenate([curve.errors for curve in curves])
+        # What a bit more saves; nothing at the end of each curve.
+        gains, costs = -np.diff(self._errors, append=0), np.diff(self._bits, append=1)
+        costs[self._starts + lengths - 1] = 1
+        self._saved = gains / costs
+        self._saved[self._starts + lengths - 1] = -np.inf
+
+    def at(self, slopes: Floats) -> tuple[Floats, Floats]:
+        """Bits and errors of each curve where it is cut at its slope, as `Curve.at` does."""
+        past = self._saved >= np.repeat(slopes, self._lengths)
+        places = self._starts + np.add.reduceat(past, self._starts, dtype=np.int64)
+        return self._bits[places], self._errors[places]
+
+
 ALREADY_SHARED = Curve(np.ones(1, np.int64), np.zeros(1), np.zeros(1))
 
 
@@ -73,3 +103,34 @@ def measure(shape: Histogram, value_bits: int) -> Curve:
     """
     width = shape.high - shape.low
     return Curve(*kernels.rate_curve(shape.means / POSITIONS, shape.counts, width, value_bits))
+
+
+def typical(numel: int, energy: float, value_bits: int) -> Curve:
+    """About the curve of a small tensor: that of a Laplacian source. A search may begin with it.
+
+    Parameters
+    ----------
+    numel : int
+    energy : float
+        Sum of squares.
+    value_bits : int
+        Size of a weight that is not shared.
+    """
+    levels, bits, errors = _laplacian()
+    own = Curve(levels, numel * bits, energy * errors)
+    kept = int(np.searchsorted(own.bits, float(numel * value_bits)))
+    return Curve(own.levels[:kept], own.bits[:kept], own.errors[:kept])
+
+
+@cache
+def _laplacian() -> tuple[Integers, Floats, Floats]:
+    """Levels, bits a weight and errors over the energy of a Laplacian source."""
+    ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    side = -log2(ranks[::-1])
+    means = np.concatenate((-side[::-1], side)) / (2 * side[-1]) + 0.5
+    many = np.full(means.size, 1 << 20)
+    every = kernels.rate_curve(means, many, 1.0, 64)
+    levels, bits, errors = (each[:-1:_EVERY] for each in every)
+    weights = float(many.sum())
+    energy = float(np.cumsum((means - 0.5) ** 2)[-1]) * (1 << 20)
+    return levels, bits / weights, errors / energy

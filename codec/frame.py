@@ -213,13 +213,14 @@ def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     """How many elements are not zero; given `counts`, how often each value occurs."""
     if counts is None:
         if values.size <= _PIECE:
-            return int(np.count_nonzero(_is_nonzero(values)))
+            return int(np.count_nonzero(is_nonzero(values)))
         pieces = (values[i : i + _PIECE] for i in range(0, values.size, _PIECE))
-        return sum(int(np.count_nonzero(_is_nonzero(piece))) for piece in pieces)
-    return int(np.sum(counts[_is_nonzero(values)]))
+        return sum(int(np.count_nonzero(is_nonzero(piece))) for piece in pieces)
+    return int(np.sum(counts[is_nonzero(values)]))
 
 
-def _is_nonzero(values: AnyArray) -> AnyArray:
+def is_nonzero(values: AnyArray) -> AnyArray:
+    """Which elements are not zero of either sign."""
     if values.dtype in _SIGNED_ZEROS:
         return np.asarray(patterns(values) << 1 != 0)  # without its sign a zero has no bits
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either

@@ -171,8 +171,7 @@ class _FineBins:
     @property
     def rounded(self) -> AnyArray:
         """The level that each weight is nearest to."""
-        table = np.repeat(np.arange(self.levels, dtype=np.uint16), self.bins_a_step)[None, :]
-        return kernels.map_runs(self.bins, max(self.bins.size, 1), np.zeros(1, np.uint32), table)
+        return np.asarray(self.bins >> self.bins_a_step.bit_length() - 1)
 
 
 def _find_bins(values: Weights, step: float) -> _FineBins:

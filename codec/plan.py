@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from dcz.codec.aims import Outcome
 from dcz.codec.allocate import Curve
 from dcz.codec.errors import RecipeError
 from dcz.codec.frame import AnyArray, is_floating
-from dcz.codec.metric import Metric
+from dcz.codec.metric import Floats, Metric
 from dcz.codec.prune import Weights, cutoff_for_sparsity
 from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
@@ -82,6 +83,8 @@ class TensorPlan:
 
 
 EXACT = TensorPlan("lossless")
+# Tensors whose curves need not be exact, where a search only begins with them.
+SMALL = 4096
 
 
 class Planner:
@@ -138,7 +141,8 @@ class Planner:
         self._weight_count = survey.weights
         self._names = [tensor.name for tensor in tensors]
         self.aim = _aim(tensors, recipe, survey) if self._curves else None
-        self.start = self._estimated_start() if self.aim else 0
+        # The coded model comes out a few percent off.
+        self.start = self.start_for(1.0) if self.aim else 0
 
     def plans(self, number: int) -> list[TensorPlan]:
         """What to do with each tensor at the slope of a number."""
@@ -174,18 +178,36 @@ class Planner:
     def _slope(self, number: int, place: int) -> float:
         return self.slope(number) / self._importances[place]
 
-    def _estimated_start(self) -> int:
-        """Where the curves meet the aim: the coded model comes out a few percent off."""
+    def start_for(self, ratio: float) -> int:
+        """The number of a slope that meets the aim if what comes is `ratio` times what was told."""
         aim = self.aim
         assert aim is not None
+        weights = np.array([self._weights[place] for place in self._curves])
 
         def measure(number: int) -> float:
-            points = [(place, self._point(number, place)) for place in self._curves]
-            error = sum(self._weights[place] * point.error for place, point in points)
-            bits = sum(point.bits for _, point in points)
-            return aim.of(Outcome(round(bits / 8), error / self._energy))
+            bits, errors = self._told(number)
+            size, error = math.fsum(bits.tolist()), math.fsum((weights * errors).tolist())
+            return ratio * aim.of(Outcome(round(size / 8), error / self._energy))
 
         return aims.search(measure, aim, 0)
+
+    def told_error(self, number: int, numbers: slice) -> float:
+        """The squared error of some of the `followers`, by their curves."""
+        return math.fsum(self._told(number)[1][numbers].tolist())
+
+    def _told(self, number: int) -> tuple[Floats, Floats]:
+        """Bits and errors of all `followers` by their curves."""
+        importances = np.array([self._importances[place] for place in self._curves])
+        return self._every_curve.at(self.slope(number) / importances)
+
+    @cached_property
+    def _every_curve(self) -> allocate.Curves:
+        return allocate.Curves(list(self._curves.values()))
+
+    @property
+    def followers(self) -> list[int]:
+        """Places of the tensors whose levels follow the slope."""
+        return list(self._curves)
 
     def _point(self, number: int, place: int) -> allocate.Point:
         return self._curves[place].at(self._slope(number, place))
@@ -308,7 +330,7 @@ def _survey(tensors: Sequence[TensorSource], plans: Sequence[TensorPlan]) -> _Su
             survey.pruned_energy += _pruned_energy(values, plan.cutoff)
         wanted = plan.follows_slope and share.shareable(summary)
         if wanted and share.survives(summary, plan.cutoff):
-            survey.curves[number] = _curve(tensor, values, plan.cutoff, summary)
+            survey.curves[number] = _curve(tensor, values, plan, summary)
     return survey
 
 
@@ -316,10 +338,18 @@ def _pruned_energy(values: Weights, cutoff: float) -> float:
     return kernels.summarize(values[np.abs(values) < cutoff]).energy if cutoff else 0.0
 
 
-def _curve(tensor: TensorSource, values: Weights, cutoff: float, summary: kernels.Summary) -> Curve:
+def _curve(
+    tensor: TensorSource, values: Weights, plan: TensorPlan, summary: kernels.Summary
+) -> Curve:
+    rough = plan.quantizer != "kmeans" and plan.metric is None and not plan.cutoff
+    if rough and values.size <= kernels.TINY:
+        return allocate.typical(values.size, summary.energy, 8 * tensor.dtype.itemsize)
     if share.already_shared(tensor.read(), ALREADY_SHARED) is not None:
         return allocate.ALREADY_SHARED
-    return allocate.measure(share.histogram(values, cutoff, summary), 8 * tensor.dtype.itemsize)
+    if rough and values.size <= SMALL:
+        return allocate.typical(values.size, summary.energy, 8 * tensor.dtype.itemsize)
+    shape = share.histogram(values, plan.cutoff, summary)
+    return allocate.measure(shape, 8 * tensor.dtype.itemsize)
 
 
 def _aim(tensors: Sequence[TensorSource], recipe: Recipe, survey: _Survey) -> aims.Aim:

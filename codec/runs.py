@@ -25,6 +25,8 @@ CANDIDATES = (2, 5)
 STEPS = 6
 # Classes are told apart by counts of 64 symbols at most; finer ones would add little.
 COARSE_BITS = 6
+# Of as few as there may be, 16: their rows are too short to tell more.
+COARSEST_BITS = 4
 # Rows of several classes wait for each other while they are decoded, which takes a third of the
 # time again: classes must save one part in so many.
 CLASS_PRICE = 300
@@ -129,7 +131,8 @@ def find_runs(
     if not has_classes(symbols.size, shape):
         return one_class(symbols.size)
     length = symbols.size // shape[0]
-    shift = max((alphabet - 1).bit_length() - COARSE_BITS, 0)
+    told_apart = COARSE_BITS if symbols.size > FEWEST_ELEMENTS else COARSEST_BITS
+    shift = max((alphabet - 1).bit_length() - told_apart, 0)
     coarse: AnyArray = symbols >> shift if shift else symbols
     rows = np.arange(shape[0], dtype=np.uint32)
     counts = kernels.count_runs(coarse, length, rows, rows.size, (alphabet - 1 >> shift) + 1)

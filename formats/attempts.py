@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from dcz.codec.aims import Outcome, search
+from dcz.codec.aims import Aim, ErrorAim, Outcome, search
 from dcz.codec.errors import RecipeError
-from dcz.codec.plan import Planner, TensorPlan
+from dcz.codec.plan import SMALL, Planner, TensorPlan
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.calibrated import Calibrated
-from dcz.formats.packer import Packer, Progress
+from dcz.formats.packer import Packer, Progress, encode_each
 from dcz.formats.tensors import Checkpoint
+
+# Where there are so many small tensors, some are tried before all of them are.
+_MANY, _TRIED_WEIGHTS, _TRIALS, _NEAR = 512, 1 << 17, 3, 4
 
 
 class Attempts:
@@ -59,12 +63,35 @@ class Attempts:
                 outcomes[plans] = self._outcome(last[plans])
             return outcomes[plans]
 
-        found = search(lambda number: aim.of(attempt(number)), aim, self._planner.start)
+        found = search(lambda number: aim.of(attempt(number)), aim, self._start(aim))
         if aim.of(attempt(found)) > aim.goal:
             raise RecipeError(aim.out_of_reach(attempt(found)))
         self._number = found
         plans = tuple(self._planner.plans(found))
         return last.get(plans) or self._attempt(plans)
+
+    def _start(self, aim: Aim) -> int:
+        """Where to begin: where some of many small tensors say that the errors will be met."""
+        planner, stored = self._planner, self._sources.stored
+        numels = [stored[place].info.numel for place in planner.followers]
+        if len(numels) < _MANY or planner.calibrated or not isinstance(aim, ErrorAim):
+            return planner.start
+        if max(numels) > SMALL:
+            return planner.start
+        chosen = slice(None, None, sum(numels) // _TRIED_WEIGHTS + 1)
+        number = planner.start
+        for _ in range(_TRIALS):
+            plans = planner.plans(number)
+            places = planner.followers[chosen]
+            tried = encode_each([(stored[place], plans[place]) for place in places])
+            found = math.fsum(result.tensor.squared_error for result in tried)
+            told = planner.told_error(number, chosen)
+            if not min(found, told) > 0:
+                return planner.start
+            number, before = planner.start_for(found / told), number
+            if abs(number - before) < _NEAR:
+                break
+        return number
 
     def _attempt(self, plans: Sequence[TensorPlan]) -> Packer:
         self._stream.seek(0)

@@ -122,9 +122,9 @@ class Packer:
         """Encode a tensor that makes up for what was done to others."""
         correction = self.corrections[source.name]
         if correction.weight not in shifts:
-            return _encode_each([(source, tensor_plan)])[0]
+            return encode_each([(source, tensor_plan)])[0]
         array = correction.apply(source.read(), shifts[correction.weight])
-        return _encode_each([(dataclasses.replace(source, given=array), tensor_plan)])[0]
+        return encode_each([(dataclasses.replace(source, given=array), tensor_plan)])[0]
 
     def _add(self, writer: ContainerWriter, result: Result) -> None:
         if self.lossy:
@@ -140,7 +140,7 @@ class Packer:
         pairs = list(zip(sources, plans, strict=True))
         if jobs == 1:
             for _, batch in _batches(pairs):
-                yield from _encode_each(batch)
+                yield from encode_each(batch)
             return
         waiting: deque[tuple[int, Task]] = deque()
         in_flight = 0
@@ -234,11 +234,12 @@ def _start(threads: ThreadPoolExecutor, batch: list[tuple[Source, TensorPlan]]) 
     Threads would only get into each other's way over tiny ones: whoever waits for these does them.
     """
     if all(source.info.numel < _WORTH_A_THREAD for source, _ in batch):
-        return partial(_encode_each, batch)
-    return threads.submit(_encode_each, batch).result
+        return partial(encode_each, batch)
+    return threads.submit(encode_each, batch).result
 
 
-def _encode_each(batch: Sequence[tuple[Source, TensorPlan]]) -> list[Result]:
+def encode_each(batch: Sequence[tuple[Source, TensorPlan]]) -> list[Result]:
+    """Encode some tensors, each by its plan."""
     sources = [source for source, _ in batch]
     tensors = pipeline.encode_each(sources, [tensor_plan for _, tensor_plan in batch])
     return [_result(*pair) for pair in zip(sources, tensors, strict=True)]

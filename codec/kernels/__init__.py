@@ -17,7 +17,6 @@ from dcz.codec.kernels.reference_classes import (
 )
 from dcz.codec.kernels.reference_curves import UNSHARED
 from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
-from dcz.codec.kernels.reference_grids import coded_bits
 from dcz.codec.kernels.reference_mixed import ROW_LIMIT, Chunk
 from dcz.codec.kernels.reference_runs import Bins
 from dcz.codec.kernels.reference_tiny import TINY, Positions
@@ -57,6 +56,7 @@ if BACKEND == "c":
     from dcz.codec.kernels.native_grids import (
         classify,
         code_class,
+        coded_bits,
         rate_curve,
         round_grid,
         round_tiny,
@@ -118,7 +118,7 @@ else:
         write_lengths,
     )
     from dcz.codec.kernels.reference_curves import rate_curve
-    from dcz.codec.kernels.reference_grids import classify, round_grid
+    from dcz.codec.kernels.reference_grids import classify, coded_bits, round_grid
     from dcz.codec.kernels.reference_mixed import (
         decode_mixed,
         decode_mixed_group,

@@ -116,6 +116,26 @@ static PyObject *classify(PyObject *Py_UNUSED(module), PyObject *args)
     return result;
 }
 
+/* ---- coded_bits ---- */
+
+static PyObject *coded_bits(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer counts = {0};
+    Py_ssize_t alphabet;
+    long long overhead, bits = 0;
+    int done = 0;
+    if (PyArg_ParseTuple(args, "y*nL", &counts, &alphabet, &overhead) && is_array(&counts, 8)) {
+        size_t count = items(&counts, 8), width = (size_t)alphabet;
+        done = alphabet > 0 && count % width == 0;
+        if (done)
+            bits = dcz_coded_bits(counts.buf, count / width, width, overhead);
+        else
+            refuse("an array has the wrong size");
+    }
+    release(&counts, 1);
+    return done ? PyLong_FromLongLong(bits) : NULL;
+}
+
 /* ---- code_class ---- */
 
 static PyObject *code_checked(const Py_buffer *indices, unsigned item_size, int may_pair,
@@ -190,7 +210,8 @@ static int read_plan(const curve_buffers *b, dcz_level_plan *plan)
     for (size_t i = 0; i < plan->measured_count; i++)
         if (plan->measured[i] < 1) return refuse("there is at least one level");
     for (size_t i = 0; i < plan->filled_count; i++)
-        if (plan->after[i] < 1 || plan->after[i] >= (int64_t)plan->measured_count)
+        if (plan->after[i] < (i > 0 ? plan->after[i - 1] : 1)
+            || plan->after[i] >= (int64_t)plan->measured_count)
             return refuse("a number of levels is not between measured ones");
     return 1;
 }
@@ -223,7 +244,7 @@ static PyObject *curve_checked(const curve_buffers *b, const dcz_distribution *w
     room = PyMem_Malloc(8 * dcz_measure_room(weights));
     if (!room) return PyErr_NoMemory();
     dcz_measure_levels(weights, plan, room, b->bits.buf, b->errors.buf);
-    kept = dcz_lower_hull(b->bits.buf, b->errors.buf, points, (uint32_t *)b->hull.buf + points,
+    kept = dcz_lower_hull(b->bits.buf, b->errors.buf, plan, (uint32_t *)b->hull.buf + points,
                           b->hull.buf);
     PyMem_Free(room);
     return PyLong_FromSize_t(kept);
@@ -311,6 +332,7 @@ PyMethodDef dcz_grids_methods[] = {
     {"round_tiny", round_tiny, METH_VARARGS, NULL},
     {"round_grid", round_grid, METH_VARARGS, NULL},
     {"classify", classify, METH_VARARGS, NULL},
+    {"coded_bits", coded_bits, METH_VARARGS, NULL},
     {"code_class", code_class, METH_VARARGS, NULL},
     {"rate_curve", rate_curve, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

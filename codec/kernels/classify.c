@@ -115,12 +115,15 @@ size_t dcz_classify(const int64_t *counts, size_t rows, size_t alphabet, size_t 
     int64_t *sums = memory, *rates = sums + most * alphabet, *cost = rates + most * alphabet;
     int64_t *sizes = cost + rows;
     size_t *order = (size_t *)(sizes + most), classes;
+    uint8_t *before = (uint8_t *)order; /* no longer needed once classes have begun */
     int64_t bits;
     start_classes(counts, rows, alphabet, most, cost, order, rates, sums);
     for (size_t step = 0; step < costs->steps; step++) {
         for (size_t k = 0; k < most; k++) find_rates(sums + k * alphabet, alphabet, rates + k * alphabet);
         memset(sums, 0, most * alphabet * sizeof *sums);
+        if (step > 0) memcpy(before, found, rows);
         dcz_nearest_classes(counts, rows, alphabet, rates, most, found, sums);
+        if (step > 0 && memcmp(before, found, rows) == 0) break; /* nothing moves any more */
     }
     classes = renumber(found, rows, alphabet, most, sums, sizes);
     bits = dcz_coded_bits(sums, classes, alphabet, costs->a_class)

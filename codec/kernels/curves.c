@@ -141,25 +141,26 @@ void dcz_measure_levels(const dcz_distribution *weights, const dcz_level_plan *p
 
 static int goes_before(const double *bits, const double *errors, uint32_t a, uint32_t b)
 {
-    return bits[a] < bits[b] || (bits[a] == bits[b] && errors[a] <= errors[b]);
+    if (bits[a] != bits[b]) return bits[a] < bits[b];
+    return errors[a] != errors[b] ? errors[a] < errors[b] : a <= b;
 }
 
 static void sort_points(const double *bits, const double *errors, size_t count, uint32_t *points,
                         uint32_t *other)
 {
     for (size_t run = 1; run < count; run *= 2) {
-        for (size_t begin = 0; begin < count; begin += 2 * run) {
-            size_t middle = begin + run < count ? begin + run : count;
-            size_t end = middle + run < count ? middle + run : count;
+        for (size_t begin = 0; begin + run < count; begin += 2 * run) {
+            size_t middle = begin + run, end = middle + run < count ? middle + run : count;
             size_t left = begin, right = middle;
+            if (goes_before(bits, errors, points[middle - 1], points[middle])) continue;
             for (size_t i = begin; i < end; i++) {
                 int take_left =
                     right == end
                     || (left < middle && goes_before(bits, errors, points[left], points[right]));
                 other[i] = take_left ? points[left++] : points[right++];
             }
+            memcpy(points + begin, other + begin, (end - begin) * sizeof *points);
         }
-        memcpy(points, other, count * sizeof *points);
     }
 }
 
@@ -171,11 +172,25 @@ static int turns(const double *bits, const double *errors, uint32_t a, uint32_t 
     return before < after;
 }
 
-size_t dcz_lower_hull(const double *bits, const double *errors, size_t count, uint32_t *room,
-                      uint32_t *hull)
+/* Points by their numbers of levels, which is nearly in the order of their bits. */
+static void start_order(const dcz_level_plan *plan, size_t count, uint32_t *points)
 {
+    size_t placed = 0, filled = 0;
+    for (size_t i = 0; i < plan->measured_count; i++) {
+        while (filled < plan->filled_count && (size_t)plan->after[filled] == i)
+            points[placed++] = (uint32_t)(plan->measured_count + filled++);
+        points[placed++] = (uint32_t)i;
+    }
+    for (size_t i = plan->measured_count + plan->filled_count; i < count; i++)
+        points[placed++] = (uint32_t)i;
+}
+
+size_t dcz_lower_hull(const double *bits, const double *errors, const dcz_level_plan *plan,
+                      uint32_t *room, uint32_t *hull)
+{
+    const size_t count = plan->measured_count + plan->filled_count + plan->further_count + 1;
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++) room[i] = (uint32_t)i;
+    start_order(plan, count, room);
     sort_points(bits, errors, count, room, hull);
     for (size_t i = 0; i < count; i++) {
         uint32_t point = room[i];

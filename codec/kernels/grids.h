@@ -106,8 +106,8 @@ void dcz_measure_levels(const dcz_distribution *weights, const dcz_level_plan *p
                         double *bits, double *errors);
 
 /* The lower convex hull of errors over bits, both strictly monotone: numbers of its points, fewest
- * bits first. Returns how many. `room` holds `count` numbers. */
-size_t dcz_lower_hull(const double *bits, const double *errors, size_t count, uint32_t *room,
-                      uint32_t *hull);
+ * bits first. Returns how many. `room` and `hull` hold a number for each point. */
+size_t dcz_lower_hull(const double *bits, const double *errors, const dcz_level_plan *plan,
+                      uint32_t *room, uint32_t *hull);
 
 #endif

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.coding_arguments import Bytes, Integers, Symbols
+from dcz.codec.kernels.coding_arguments import Bytes, Integers, Symbols, integer_array
 from dcz.codec.kernels.reference_class_coding import CodedClass, check_indices
 from dcz.codec.kernels.reference_curves import (
     LEVELS,
@@ -54,6 +54,12 @@ def classify(
     found = np.empty(len(counts), np.uint8)
     classes, bits = _kernels.classify(counts, counts.shape[1], most, steps, *costs, least, found)
     return (found, bits) if classes else None
+
+
+def coded_bits(counts: Integers, overhead: int) -> int:
+    """About what symbols take: see `reference_grids.coded_bits`."""
+    array = integer_array(counts)
+    return _kernels.coded_bits(array, array.shape[1], overhead)
 
 
 def code_class(indices: Symbols, levels: int, *, may_pair: bool) -> CodedClass:
