@@ -129,8 +129,8 @@ def _laplacian() -> tuple[Integers, Floats, Floats]:
     side = -log2(ranks[::-1])
     means = np.concatenate((-side[::-1], side)) / (2 * side[-1]) + 0.5
     many = np.full(means.size, 1 << 20)
-    every = kernels.rate_curve(means, many, 1.0, 64)
-    levels, bits, errors = (each[:-1:_EVERY] for each in every)
+    levels, bits, errors = kernels.rate_curve(means, many, 1.0, 64)
+    some = slice(None, -1, _EVERY)
     weights = float(many.sum())
     energy = float(np.cumsum((means - 0.5) ** 2)[-1]) * (1 << 20)
-    return levels, bits / weights, errors / energy
+    return levels[some], bits[some] / weights, errors[some] / energy

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -220,7 +220,7 @@ def _describe(
 
 
 def _starts(counted: Counted) -> list[int]:
-    return np.cumsum([0, *(values.size for values, _ in counted)]).tolist()
+    return list(accumulate((values.size for values, _ in counted), initial=0))
 
 
 def _entropies(counted: Counted) -> list[float]:
@@ -229,7 +229,8 @@ def _entropies(counted: Counted) -> list[float]:
     counts = np.concatenate([own for _, own in counted])
     totals = np.add.reduceat(counts, starts[:-1])
     logs = np.log2(np.repeat(totals, np.diff(starts))) - np.log2(np.maximum(counts, 1))
-    return np.asarray(np.add.reduceat(counts * logs, starts[:-1])).tolist()
+    bits: list[float] = np.add.reduceat(counts * logs, starts[:-1]).tolist()
+    return bits
 
 
 def _nonzero(counted: Counted) -> tuple[int, ...]:
@@ -258,7 +259,8 @@ def _moments(counted: Counted) -> tuple[Moments | None, ...]:
 
 def _count_each(points: Sequence[Points], positions: Sequence[Positions]) -> Counted:
     """Each tensor's values, and how often each occurs."""
-    if not all(isinstance(own, TrellisPoints) for own in points):
+    stepped = [own for own in points if isinstance(own, TrellisPoints)]
+    if len(stepped) < len(points):
         return [_count(*pair) for pair in zip(points, positions, strict=True)]
     # Many may be tiny: they are counted all at once.
     sizes = [part.size for part in positions]
@@ -266,8 +268,8 @@ def _count_each(points: Sequence[Points], positions: Sequence[Positions]) -> Cou
     keys = members * CELLS + (np.concatenate(positions) + REACH)
     used, counts = np.unique(keys, return_counts=True)
     member, cell = np.divmod(used, CELLS)
-    steps = np.array([own.step for own in points if isinstance(own, TrellisPoints)])
-    values = values_at(cell - REACH, steps[member], points[0].dtype)
+    steps = np.array([own.step for own in stepped])
+    values = values_at(cell - REACH, steps[member], stepped[0].dtype)
     ends = np.cumsum(np.bincount(member, minlength=len(sizes))).tolist()
     return [(values[i:j], counts[i:j]) for i, j in pairwise([0, *ends])]
 

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from dcz.codec import aims, allocate, kernels, share
-from dcz.codec.aims import Outcome
 from dcz.codec.allocate import Curve
 from dcz.codec.errors import RecipeError
+from dcz.codec.forecast import Forecast
 from dcz.codec.frame import AnyArray, is_floating
-from dcz.codec.metric import Floats, Metric
+from dcz.codec.metric import Metric
 from dcz.codec.prune import Weights, cutoff_for_sparsity
 from dcz.codec.recipe import DEFAULT_QUANTIZER, Recipe, Settings
 from dcz.codec.share import ALREADY_SHARED
@@ -141,8 +141,7 @@ class Planner:
         self._weight_count = survey.weights
         self._names = [tensor.name for tensor in tensors]
         self.aim = _aim(tensors, recipe, survey) if self._curves else None
-        # The coded model comes out a few percent off.
-        self.start = self.start_for(1.0) if self.aim else 0
+        self.start = self._estimated_start() if self.aim else 0
 
     def plans(self, number: int) -> list[TensorPlan]:
         """What to do with each tensor at the slope of a number."""
@@ -178,36 +177,16 @@ class Planner:
     def _slope(self, number: int, place: int) -> float:
         return self.slope(number) / self._importances[place]
 
-    def start_for(self, ratio: float) -> int:
-        """The number of a slope that meets the aim if what comes is `ratio` times what was told."""
+    def _estimated_start(self) -> int:
+        """Where the curves meet the aim: the coded model comes out a few percent off."""
         aim = self.aim
         assert aim is not None
-        weights = np.array([self._weights[place] for place in self._curves])
-
-        def measure(number: int) -> float:
-            bits, errors = self._told(number)
-            size, error = math.fsum(bits.tolist()), math.fsum((weights * errors).tolist())
-            return ratio * aim.of(Outcome(round(size / 8), error / self._energy))
-
-        return aims.search(measure, aim, 0)
-
-    def told_error(self, number: int, numbers: slice) -> float:
-        """The squared error of some of the `followers`, by their curves."""
-        return math.fsum(self._told(number)[1][numbers].tolist())
-
-    def _told(self, number: int) -> tuple[Floats, Floats]:
-        """Bits and errors of all `followers` by their curves."""
-        importances = np.array([self._importances[place] for place in self._curves])
-        return self._every_curve.at(self.slope(number) / importances)
+        return aims.search(lambda n: aim.of(self.forecast.outcome(self.slope(n))), aim, 0)
 
     @cached_property
-    def _every_curve(self) -> allocate.Curves:
-        return allocate.Curves(list(self._curves.values()))
-
-    @property
-    def followers(self) -> list[int]:
-        """Places of the tensors whose levels follow the slope."""
-        return list(self._curves)
+    def forecast(self) -> Forecast:
+        """What the curves of the tensors that follow the slope tell."""
+        return Forecast(self._curves, self._importances, self._weights, self._energy)
 
     def _point(self, number: int, place: int) -> allocate.Point:
         return self._curves[place].at(self._slope(number, place))

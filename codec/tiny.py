@@ -109,4 +109,5 @@ def _sums(terms: Floats, ends: npt.NDArray[np.int64]) -> Floats:
     with np.errstate(all="ignore"):
         table[row, column] = terms * terms
         # Not reduced: that may add in pairs.
-        return np.add.accumulate(table[: int(sizes.max())], axis=0)[-1]
+        sums: Floats = np.add.accumulate(table[: int(sizes.max())], axis=0)[-1]
+    return sums

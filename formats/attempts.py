@@ -13,11 +13,11 @@ from dcz.codec.plan import SMALL, Planner, TensorPlan
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.calibrated import Calibrated
-from dcz.formats.packer import Packer, Progress, encode_each
+from dcz.formats.packer import Kept, Packer, Progress, encode_each
 from dcz.formats.tensors import Checkpoint
 
 # Where there are so many small tensors, some are tried before all of them are.
-_MANY, _TRIED_WEIGHTS, _TRIALS, _NEAR = 512, 1 << 17, 3, 4
+_MANY, _TRIED, _TRIED_WEIGHTS, _TRIALS, _NEAR = 512, 4096, 1 << 19, 3, 3
 
 
 class Attempts:
@@ -41,6 +41,7 @@ class Attempts:
         self._planner = Planner(self._sources.stored, recipe, calibrated.metrics)
         self._unseen = calibrated.unseen
         self._number: int | None = None
+        self._kept: Kept = {}
 
     @property
     def slope(self) -> float | None:
@@ -73,30 +74,39 @@ class Attempts:
     def _start(self, aim: Aim) -> int:
         """Where to begin: where some of many small tensors say that the errors will be met."""
         planner, stored = self._planner, self._sources.stored
-        numels = [stored[place].info.numel for place in planner.followers]
+        every = planner.forecast.places
+        numels = [stored[place].info.numel for place in every]
         if len(numels) < _MANY or planner.calibrated or not isinstance(aim, ErrorAim):
             return planner.start
         if max(numels) > SMALL:
             return planner.start
-        chosen = slice(None, None, sum(numels) // _TRIED_WEIGHTS + 1)
+        chosen = slice(None, None, max(sum(numels) // _TRIED_WEIGHTS, len(every) // _TRIED) + 1)
         number = planner.start
         for _ in range(_TRIALS):
             plans = planner.plans(number)
-            places = planner.followers[chosen]
-            tried = encode_each([(stored[place], plans[place]) for place in places])
+            tried = encode_each([(stored[place], plans[place]) for place in every[chosen]])
             found = math.fsum(result.tensor.squared_error for result in tried)
-            told = planner.told_error(number, chosen)
+            slope = planner.slope(number)
+            told = planner.forecast.squared_error(slope, chosen)
             if not min(found, told) > 0:
                 return planner.start
-            number, before = planner.start_for(found / told), number
-            if abs(number - before) < _NEAR:
+            step = aim.away(found / told * planner.forecast.outcome(slope).error)
+            number += step
+            if abs(step) < _NEAR:
                 break
         return number
 
     def _attempt(self, plans: Sequence[TensorPlan]) -> Packer:
         self._stream.seek(0)
         self._stream.truncate()
-        packer = Packer(self._sources, self._stream, self._jobs, self._progress, self._corrections)
+        packer = Packer(
+            self._sources,
+            self._stream,
+            self._jobs,
+            self._progress,
+            self._corrections,
+            kept=self._kept,
+        )
         packer.run(plans)
         return packer
 

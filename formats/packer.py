@@ -16,7 +16,7 @@ from dcz.codec.correct import Correction
 from dcz.codec.frame import Described, Description, Frame, description_of, is_floating
 from dcz.codec.metric import Floats
 from dcz.codec.pipeline import EncodedTensor
-from dcz.codec.plan import TensorPlan
+from dcz.codec.plan import SMALL, TensorPlan
 from dcz.codec.tiny import TinyTensor
 from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, combine, tensor_digest
@@ -30,8 +30,9 @@ Progress = Callable[[str, int], None]
 _BYTES_AT_ONCE = 3 << 24
 _TASKS_AT_ONCE = 128
 _BATCH_BYTES = 1 << 18
-_WORTH_A_THREAD = 1024
+_WORTH_A_THREAD = 8192
 
+Planned = tuple[Source, TensorPlan]
 Task = Callable[[], list["Result"]]
 
 
@@ -42,6 +43,10 @@ class Result:
     source: Source
     tensor: EncodedTensor
     digest: int
+
+
+# Of the attempt before, by the tensors' names: small ones, and what their plans were.
+Kept = dict[str, tuple[TensorPlan, Result]]
 
 
 @dataclass(slots=True)
@@ -82,6 +87,7 @@ class Packer:
     group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
     errors: Errors = field(default_factory=Errors)
     lossy: bool = True
+    kept: Kept = field(default_factory=dict)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -140,7 +146,7 @@ class Packer:
         pairs = list(zip(sources, plans, strict=True))
         if jobs == 1:
             for _, batch in _batches(pairs):
-                yield from encode_each(batch)
+                yield from self._encode_batch(batch)
             return
         waiting: deque[tuple[int, Task]] = deque()
         in_flight = 0
@@ -151,10 +157,34 @@ class Packer:
                     done, task = waiting.popleft()
                     in_flight -= done
                     yield from task()
-                waiting.append((size, _start(threads, batch)))
+                waiting.append((size, self._start(threads, batch)))
                 in_flight += size
             for _, task in waiting:
                 yield from task()
+
+    def _start(self, threads: ThreadPoolExecutor, batch: Sequence[Planned]) -> Task:
+        """Begin to encode tensors; what is returned waits for them.
+
+        Threads would only get into each other's way over small ones: whoever waits does these.
+        """
+        if all(source.info.numel < _WORTH_A_THREAD for source, _ in batch):
+            return partial(self._encode_batch, batch)
+        return threads.submit(self._encode_batch, batch).result
+
+    def _encode_batch(self, batch: Sequence[Planned]) -> list[Result]:
+        """Encode tensors, but for small ones whose plan is that of the attempt before."""
+        fresh = [pair for pair in batch if not self._is_kept(*pair)]
+        results = {result.source.name: result for result in encode_each(fresh)}
+        for source, tensor_plan in fresh:
+            if source.info.numel <= SMALL and tensor_plan.slope is None:
+                self.kept[source.name] = tensor_plan, results[source.name]
+        return [results.get(s.name) or self._kept_result(s.name) for s, _ in batch]
+
+    def _is_kept(self, source: Source, tensor_plan: TensorPlan) -> bool:
+        return source.name in self.kept and self.kept[source.name][0] == tensor_plan
+
+    def _kept_result(self, name: str) -> Result:
+        return self.kept[name][1]
 
     def _place(self, writer: ContainerWriter, result: Result) -> None:
         key = grouping.group_key(result.tensor)
@@ -212,10 +242,10 @@ class Packer:
 
 
 def _batches(
-    pairs: Sequence[tuple[Source, TensorPlan]],
-) -> Iterator[tuple[int, list[tuple[Source, TensorPlan]]]]:
+    pairs: Sequence[Planned],
+) -> Iterator[tuple[int, list[Planned]]]:
     """What one thread encodes at a time: large tensors alone, small ones together; their bytes."""
-    batch: list[tuple[Source, TensorPlan]] = []
+    batch: list[Planned] = []
     size = 0
     for source, tensor_plan in pairs:
         nbytes = source.info.nbytes
@@ -228,17 +258,7 @@ def _batches(
         yield size, batch
 
 
-def _start(threads: ThreadPoolExecutor, batch: list[tuple[Source, TensorPlan]]) -> Task:
-    """Begin to encode tensors; what is returned waits for them.
-
-    Threads would only get into each other's way over tiny ones: whoever waits for these does them.
-    """
-    if all(source.info.numel < _WORTH_A_THREAD for source, _ in batch):
-        return partial(encode_each, batch)
-    return threads.submit(encode_each, batch).result
-
-
-def encode_each(batch: Sequence[tuple[Source, TensorPlan]]) -> list[Result]:
+def encode_each(batch: Sequence[Planned]) -> list[Result]:
     """Encode some tensors, each by its plan."""
     sources = [source for source, _ in batch]
     tensors = pipeline.encode_each(sources, [tensor_plan for _, tensor_plan in batch])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from dcz.codec.entropy import log2
 from dcz.codec.kernels.coding_arguments import (
     ALPHABET_LIMIT,
-    Bytes,
     Integers,
     Symbols,
     require,
@@ -134,7 +134,7 @@ def _bitmap(places: Integers, size: int) -> bytes:
     return np.packbits(bits, bitorder="little").tobytes()
 
 
-def _ranks(used: Integers, size: int) -> Bytes | Symbols:
+def _ranks(used: Integers, size: int) -> npt.NDArray[np.uint16]:
     ranks = np.zeros(size, np.uint16)
     ranks[used] = np.arange(used.size)
     return ranks
