@@ -137,8 +137,7 @@ def _zero_first(tensor: SharedTensor) -> SharedTensor:
     if tensor.has_zero or zeros.size != 1:
         return tensor
     zero, levels = int(zeros[0]), tensor.codebook.size
-    counts = kernels.count_symbols(tensor.indices, levels)
-    if 2 * int(counts[zero]) < tensor.indices.size:
+    if 2 * int(np.count_nonzero(tensor.indices == zero)) < tensor.indices.size:
         return tensor
     order = np.concatenate(([zero], np.delete(np.arange(levels), zero)))
     place = np.argsort(order).astype(tensor.indices.dtype)

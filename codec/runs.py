@@ -56,6 +56,8 @@ class Runs:
     @property
     def count(self) -> int:
         """Number of classes."""
+        if self.classes.size == 1:
+            return 1
         return int(self.classes.max()) + 1
 
     @property
@@ -167,14 +169,14 @@ def segment_sizes(runs: Runs, numel: int) -> Counts:
 
 def by_class(indices: AnyArray, runs: Runs) -> list[list[AnyArray]]:
     """The indices of every class in every block: result[block][class]."""
+    if runs.count == 1:
+        size = runs.runs_in_block * runs.length
+        return [[indices[at : at + size]] for at in range(0, indices.size, size)]
     found = []
     for block, sizes in enumerate(segment_sizes(runs, indices.size)):
         first = block * runs.runs_in_block
         classes = runs.classes[first : first + runs.runs_in_block]
         part = indices[first * runs.length :][: classes.size * runs.length]
-        if runs.count == 1:
-            found.append([part])
-            continue
         rows = np.resize(part, classes.size * runs.length).reshape(-1, runs.length)
         own = [rows[classes == k].reshape(-1)[:size] for k, size in enumerate(sizes.tolist())]
         found.append(own)
