@@ -159,7 +159,7 @@ def measure(name: str, path: Path, source: Arrays, run: str, scratch: Path) -> M
         at_most("verify's, difference", apart(verified["relative_error"], error), 1e-6),
         at_most("file_bytes, difference", abs(report["file_bytes"] - size), 0),
         at_most("coded bits / order-0 entropy, dense", result.worst_stream, 1.015),
-        *promises(result, source),
+        *promises(result, source, report),
     ]
     unpacked.unlink()
     return result
@@ -170,10 +170,10 @@ def apart(reported: float, computed: float) -> float:
     return abs(reported - computed) / computed if computed else abs(reported)
 
 
-def promises(result: Measured, source: Arrays) -> list[Check]:
+def promises(result: Measured, source: Arrays, report: dict[str, Any]) -> list[Check]:
     """Return the checks that belong to one set of options."""
     if result.run == "default":
-        return [at_most("relative error", result.relative_error, DEFAULT_ERROR)]
+        return [at_most("error of the layers", report["counted_error"], DEFAULT_ERROR)]
     if result.run == "5 bits":
         count = sum(values.size for values in independent.weights(source))
         limit = MOST_BITS_PER_WEIGHT * count / 8

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from dcz.codec.entropy import log2
@@ -29,6 +30,7 @@ _NOTHING = 2.0**-100
 _PATIENCE = 6
 
 
+@cache
 def slope_of(number: int) -> float:
     """The slope of a number: 2**(number / 256), equal on every machine."""
     octave, part = divmod(number, PER_OCTAVE)

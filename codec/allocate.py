@@ -11,19 +11,20 @@ choose the same levels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
+from dcz.codec import kernels
 from dcz.codec.entropy import log2
 from dcz.codec.histogram import POSITIONS, Histogram
 
 # In the codebooks' sense: the weights stay as they are.
-UNSHARED = 0
-_MEASURED = np.array(sorted({round(2 ** (quarter / 4)) for quarter in range(49)}))
-_EXTRAPOLATED = np.array([2**16, 2**14, 2**13])[::-1]
-_FILLED = np.setdiff1d(np.arange(1, 512), _MEASURED)
+UNSHARED = kernels.UNSHARED
+_QUANTILES, _EVERY = 2048, 8
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -70,6 +71,32 @@ class Curve:
         return float(saved / (self.bits[after] - self.bits[before]))
 
 
+class Curves:
+    """Several curves, to be cut all at once.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+    """
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        lengths = np.array([curve.bits.size for curve in curves])
+        self._lengths, self._starts = lengths, np.cumsum(lengths) - lengths
+        self._bits = np.concatenate([curve.bits for curve in curves])
+        self._errors = np.concatenate([curve.errors for curve in curves])
+        # What a bit more saves; nothing at the end of each curve.
+        gains, costs = -np.diff(self._errors, append=0), np.diff(self._bits, append=1)
+        costs[self._starts + lengths - 1] = 1
+        self._saved = gains / costs
+        self._saved[self._starts + lengths - 1] = -np.inf
+
+    def at(self, slopes: Floats) -> tuple[Floats, Floats]:
+        """Bits and errors of each curve where it is cut at its slope, as `Curve.at` does."""
+        past = self._saved >= np.repeat(slopes, self._lengths)
+        places = self._starts + np.add.reduceat(past, self._starts, dtype=np.int64)
+        return self._bits[places], self._errors[places]
+
+
 ALREADY_SHARED = Curve(np.ones(1, np.int64), np.zeros(1), np.zeros(1))
 
 
@@ -83,86 +110,36 @@ def measure(shape: Histogram, value_bits: int) -> Curve:
     value_bits : int
         Size of one codebook entry, and of a weight that is not shared.
     """
-    bits, errors = _measure(shape, value_bits)
-    parts = [
-        (_MEASURED, bits, errors),
-        _fill(bits, errors),
-        _extrapolate(bits[-1], errors[-1], shape.total, value_bits),
-        (np.array([UNSHARED]), np.array([float(shape.total * value_bits)]), np.zeros(1)),
-    ]
-    return _hull(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
-
-def _measure(shape: Histogram, value_bits: int) -> tuple[Floats, Floats]:
-    """Bits and errors of `_MEASURED` levels, all in one go."""
-    counts = shape.counts.astype(np.float64)
-    means = shape.means / POSITIONS
-    centred = means - 0.5
-    cuts = np.concatenate([np.arange(levels + 1) / levels for levels in _MEASURED])
-    ends = np.cumsum(_MEASURED + 1)
-    edges = np.searchsorted(means, cuts)
-    edges[ends - 1] = means.size
-    moments = (counts, counts * centred, counts * centred * centred)
-    weight, first, second = (np.diff(_prefix(moment)[edges]) for moment in moments)
-    filled = weight > 0
-    filled[ends[:-1] - 1] = False  # from the last edge of one to the first of the next
-    weight = np.where(filled, weight, 1.0)
-    cell_errors = np.where(filled, second - first * first / weight, 0.0)
-    cell_bits = weight * (log2(float(shape.total)) - log2(weight)) + value_bits
     width = shape.high - shape.low
-    errors = np.maximum(_sums(cell_errors, ends), 0.0) * width * width
-    return _sums(np.where(filled, cell_bits, 0.0), ends), errors
+    return Curve(*kernels.rate_curve(shape.means / POSITIONS, shape.counts, width, value_bits))
 
 
-def _sums(cells: Floats, ends: Integers) -> Floats:
-    """Sums of the cells of each number of levels; the edges of each end before `ends`."""
-    return np.diff(_prefix(cells)[np.concatenate(([0], ends - 1))])
+def typical(numel: int, energy: float, value_bits: int) -> Curve:
+    """About the curve of a small tensor: that of a Laplacian source. A search may begin with it.
 
-
-def _prefix(values: Floats) -> Floats:
-    return np.concatenate(([0.0], np.cumsum(values)))
-
-
-def _fill(bits: Floats, errors: Floats) -> tuple[Integers, Floats, Floats]:
-    """The numbers of levels between measured ones, where an aim needs steps that fine.
-
-    Bits are taken to be linear in the number's logarithm, the error's root to be inverse to it.
+    Parameters
+    ----------
+    numel : int
+    energy : float
+        Sum of squares.
+    value_bits : int
+        Size of a weight that is not shared.
     """
-    after = np.searchsorted(_MEASURED, _FILLED)
-    before = after - 1
-    usable = errors[after] > 0
-    levels, after, before = _FILLED[usable], after[usable], before[usable]
-    low, high = _MEASURED[before], _MEASURED[after]
-    way = log2(levels / low) / log2(high / low)
-    roots = 1 / np.sqrt(np.maximum(errors, np.finfo(np.float64).tiny))
-    root = roots[before] + (roots[after] - roots[before]) * ((levels - low) / (high - low))
-    return levels, bits[before] + way * (bits[after] - bits[before]), 1 / (root * root)
+    levels, bits, errors = _laplacian()
+    own = Curve(levels, numel * bits, energy * errors)
+    kept = int(np.searchsorted(own.bits, float(numel * value_bits)))
+    return Curve(own.levels[:kept], own.bits[:kept], own.errors[:kept])
 
 
-def _extrapolate(
-    bits: float, error: float, weights: int, value_bits: int
-) -> tuple[Integers, Floats, Floats]:
-    """The high-rate law: twice the levels cost a bit a weight and leave a quarter of the error."""
-    last = int(_MEASURED[-1])
-    ratio = _EXTRAPOLATED / last
-    more = weights * log2(ratio) + (_EXTRAPOLATED - last) * float(value_bits)
-    return _EXTRAPOLATED, bits + more, error / (ratio * ratio)
-
-
-def _hull(levels: Integers, bits: Floats, errors: Floats) -> Curve:
-    """The lower convex hull of error over bits, both strictly monotone."""
-    kept: list[int] = []
-    for place in np.lexsort((errors, bits)).tolist():
-        if kept and (errors[place] >= errors[kept[-1]] or bits[place] <= bits[kept[-1]]):
-            continue
-        while len(kept) > 1 and not _turns(bits, errors, kept[-2], kept[-1], place):
-            kept.pop()
-        kept.append(place)
-    return Curve(levels[kept], bits[kept], errors[kept])
-
-
-def _turns(bits: Floats, errors: Floats, first: int, middle: int, last: int) -> bool:
-    """Whether the middle point lies below the line from the first to the last."""
-    before = (errors[middle] - errors[first]) / (bits[middle] - bits[first])
-    after = (errors[last] - errors[middle]) / (bits[last] - bits[middle])
-    return bool(before < after)
+@cache
+def _laplacian() -> tuple[Integers, Floats, Floats]:
+    """Levels, bits a weight and errors over the energy of a Laplacian source."""
+    ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    side = -log2(ranks[::-1])
+    means = np.concatenate((-side[::-1], side)) / (2 * side[-1]) + 0.5
+    many = np.full(means.size, 1 << 20)
+    levels, bits, errors = kernels.rate_curve(means, many, 1.0, 64)
+    some = slice(None, -1, _EVERY)
+    weights = float(many.sum())
+    energy = float(np.cumsum((means - 0.5) ** 2)[-1]) * (1 << 20)
+    return levels[some], bits[some] / weights, errors[some] / energy

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -36,8 +36,9 @@ from dcz.codec.frame import (
 )
 from dcz.codec.grid import GridBook, GridTensor
 from dcz.codec.huffman import MAX_ALPHABET, Lengths
-from dcz.codec.kernels import Digests
+from dcz.codec.kernels import PAIRED_BYTES_LIMIT, Digests
 from dcz.codec.runs import (
+    BLOCK,
     Runs,
     by_class,
     find_runs,
@@ -188,6 +189,27 @@ class Draft:
         )
 
 
+def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
+    """Code a tensor by classes; see `draft`."""
+    runs = runs_of(tensor, shape)
+    if tensor.indices.size > BLOCK:
+        return draft_runs(tensor, runs).encode()
+    levels, may_pair = tensor.codebook.size, tensor.codebook.itemsize <= PAIRED_BYTES_LIMIT
+    coded = [
+        kernels.code_class(own, levels, may_pair=may_pair)
+        for own in by_class(tensor.indices, runs)[0]
+    ]
+    book, class_map = _write_book(tensor), runs.encode()
+    tables = b"".join(each.table for each in coded)
+    data = b"".join(each.segment for each in coded)
+    layout = Layout(len(book), len(class_map), len(tables), len(data))
+    counts = coded[0].counts if len(coded) == 1 else np.sum([c.counts for c in coded], axis=0)
+    bits = sum(each.bits for each in coded)
+    described = partial(describe, layout, counts, bits, runs, tensor.codebook)
+    least = tensor.codebook.nbytes + sum(each.least for each in coded)
+    return Frame(CODER, b"".join((book, class_map, tables, data)), described, least)
+
+
 def codable(tensor: SharedTensor) -> bool:
     """Whether a tensor is within what this coder can hold: some elements, not too many levels."""
     return tensor.indices.size > 0 and 1 <= tensor.codebook.size <= MAX_ALPHABET
@@ -205,10 +227,14 @@ def draft(tensor: SharedTensor, shape: tuple[int, ...]) -> Draft:
     shape : tuple of int
         Of the tensor.
     """
-    levels = tensor.codebook.size
+    return draft_runs(tensor, runs_of(tensor, shape))
+
+
+def runs_of(tensor: SharedTensor, shape: tuple[int, ...]) -> Runs:
+    """The classes that a tensor's levels were chosen for, or those that suit its indices."""
     if isinstance(tensor, GridTensor | SteppedTensor):
-        return draft_runs(tensor, tensor.runs)
-    return draft_runs(tensor, find_runs(tensor.indices, levels, shape))
+        return tensor.runs
+    return find_runs(tensor.indices, tensor.codebook.size, shape)
 
 
 def draft_runs(tensor: SharedTensor, runs: Runs) -> Draft:

@@ -122,11 +122,13 @@ def _encode_by_tables(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     """The smallest of what static codes give: by classes, by gaps and dense."""
     if not classes.codable(tensor):
         return encode_shared([tensor])
-    frames = [classes.draft(tensor, shape).encode()]
+    frame = classes.encode(tensor, shape)
     by_gaps = _zero_first(tensor)
-    if by_gaps.has_zero or tensor.indices.size <= SMALL:
-        frames.append(encode_shared([by_gaps]))
-    return smallest(frames)
+    if not by_gaps.has_zero and not 0 < frame.least_dense < len(frame.payload):
+        return frame
+    if not by_gaps.has_zero and tensor.indices.size > SMALL:
+        return frame
+    return smallest([frame, encode_shared([by_gaps])])
 
 
 def _zero_first(tensor: SharedTensor) -> SharedTensor:
@@ -135,8 +137,7 @@ def _zero_first(tensor: SharedTensor) -> SharedTensor:
     if tensor.has_zero or zeros.size != 1:
         return tensor
     zero, levels = int(zeros[0]), tensor.codebook.size
-    counts = kernels.count_symbols(tensor.indices, levels)
-    if 2 * int(counts[zero]) < tensor.indices.size:
+    if 2 * int(np.count_nonzero(tensor.indices == zero)) < tensor.indices.size:
         return tensor
     order = np.concatenate(([zero], np.delete(np.arange(levels), zero)))
     place = np.argsort(order).astype(tensor.indices.dtype)

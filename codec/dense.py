@@ -7,7 +7,8 @@ indices (two where the index is split).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -74,21 +75,31 @@ class Draft:
         counts = block_counts(self.streams[0].symbols.size, BLOCK)
         starts = np.concatenate(([0], np.cumsum(counts)))
         coded = [kernels.encode_segments(s.symbols, starts, s.lengths) for s in self.streams]
+        sizes = [len(data) for data, _ in coded]
+        tables = b"".join(stream.table for stream in self.streams)
+        payload = self.codebooks + tables + interleave(coded)
+        if len(self.tensors) > 1 or len(self.streams) > 1:
+            return Frame(CODER, payload, self._describe(sizes))
+        # What is described later must not hold on to the indices.
+        kept = replace(self.streams[0], symbols=self.streams[0].symbols[:0].copy())
+        first = self.tensors[0]
+        bare = SharedTensor(kept.symbols, first.codebook, first.has_zero)
+        later = Draft([bare], self.codebooks, (kept,))
+        return Frame(CODER, payload, partial(later._describe, sizes))
+
+    def _describe(self, sizes: Sequence[int]) -> Description:
+        """What the frame holds, given the bytes of each coded stream."""
         parts = Parts()
         parts.add("codebooks", len(self.codebooks))
         parts.add("tables", sum(len(stream.table) for stream in self.streams))
-        parts.add("indices", sum(len(data) for data, _ in coded))
-        tables = b"".join(stream.table for stream in self.streams)
-        description = Description(
+        parts.add("indices", sum(sizes))
+        return Description(
             parts=parts.sizes,
-            streams=tuple(
-                s.statistics(len(c[0])) for s, c in zip(self.streams, coded, strict=True)
-            ),
+            streams=tuple(s.statistics(size) for s, size in zip(self.streams, sizes, strict=True)),
             levels=tuple(tensor.codebook.size for tensor in self.tensors),
             nonzero=nonzero_of(self.tensors, self.streams),
             moments=moments_of(self.tensors, self.streams),
         )
-        return Frame(CODER, self.codebooks + tables + interleave(coded), description)
 
 
 def draft(tensors: Sequence[SharedTensor]) -> Draft:

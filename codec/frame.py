@@ -6,7 +6,7 @@ A frame is one or more tensors of one dtype, laid end to end as one flat array a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -98,6 +98,9 @@ class Description:
     moments: tuple[Moments | None, ...] = ()
 
 
+Described = Description | Callable[[], Description]
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """Coded bytes.
@@ -108,13 +111,26 @@ class Frame:
         Which coder reads the payload, a key of `coders.CODERS`.
     payload : bytes or memoryview
         The coded bytes.
-    description : Description
-        The same that a decoder of the payload gives.
+    described : Description or callable
+        The description, or what makes it: few of the frames that are tried come to be written.
+    least_dense : int
+        Bytes that dense coding takes at least, also beside other tensors; 0 where not known.
     """
 
     coder: int
     payload: bytes | memoryview
-    description: Description
+    described: Described
+    least_dense: int = 0
+
+    @property
+    def description(self) -> Description:
+        """The same that a decoder of the payload gives."""
+        return description_of(self.described)
+
+
+def description_of(described: Described) -> Description:
+    """The description, made if it has to be."""
+    return described if isinstance(described, Description) else described()
 
 
 class FrameDecoder(Protocol):
@@ -197,13 +213,14 @@ def count_nonzero(values: AnyArray, counts: AnyArray | None = None) -> int:
     """How many elements are not zero; given `counts`, how often each value occurs."""
     if counts is None:
         if values.size <= _PIECE:
-            return int(np.count_nonzero(_is_nonzero(values)))
+            return int(np.count_nonzero(is_nonzero(values)))
         pieces = (values[i : i + _PIECE] for i in range(0, values.size, _PIECE))
-        return sum(int(np.count_nonzero(_is_nonzero(piece))) for piece in pieces)
-    return int(np.sum(counts[_is_nonzero(values)]))
+        return sum(int(np.count_nonzero(is_nonzero(piece))) for piece in pieces)
+    return int(np.sum(counts[is_nonzero(values)]))
 
 
-def _is_nonzero(values: AnyArray) -> AnyArray:
+def is_nonzero(values: AnyArray) -> AnyArray:
+    """Which elements are not zero of either sign."""
     if values.dtype in _SIGNED_ZEROS:
         return np.asarray(patterns(values) << 1 != 0)  # without its sign a zero has no bits
     with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either

@@ -12,35 +12,27 @@ rounded operations, so that every machine finds the same levels.
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dcz.codec import kernels
-from dcz.codec.entropy import log2
 from dcz.codec.errors import CorruptError, RecipeError
 from dcz.codec.frame import AnyArray, SharedTensor
 from dcz.codec.huffman import MAX_ALPHABET
 from dcz.codec.prune import Weights
-from dcz.codec.runs import MAX_CLASSES, Runs, find_runs
+from dcz.codec.runs import MAX_CLASSES, Runs, find_runs, has_classes, one_class
 from dcz.codec.varint import Cursor, encode_varint
 
 BINS_A_STEP = 64
 MOST_BINS = 65536
-ITERATIONS = 3
 # At high rates the squared error falls by 2 ln 2 times itself a bit, and it is step**2 / 12.
 SLOPE_FACTOR = 0.12
 PARTS_OF_STEP = 64
-MAX_CORRECTION = 63
-CORRECTED = (1, 2, 4, 8)
 MAX_LOWEST = 2**16
-
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +143,20 @@ def quantize(
     """
     step = float(np.float32(step))
     fine = _find_bins(values, step)
-    runs = find_runs(fine.rounded, fine.levels, shape, most_classes)
-    histograms = kernels.count_runs(fine.bins, runs.length, runs.groups, runs.count, fine.width)
-    cuts = [_round_by_rate(h, fine.bins_a_step, slope_factor) for h in histograms]
-    tables = np.array([np.repeat(np.arange(fine.levels), np.diff(cut)) for cut in cuts])
-    used = [np.flatnonzero(np.diff(cut)) for cut in cuts]
-    first, last = min(int(u[0]) for u in used), max(int(u[-1]) for u in used)
-    tables = np.clip(tables - first, 0, last - first).astype(np.uint16)
-    indices = kernels.map_runs(fine.bins, runs.length, runs.groups, tables)
-    corrections = _corrections(fine, histograms, cuts, slope_factor)
-    book = GridBook(step, fine.lowest + first, last - first + 1, corrections)
-    return GridTensor(
-        indices, book.values(np.dtype(dtype or values.dtype)), False, book=book, runs=runs
+    runs = _find_runs(fine, shape, most_classes)
+    rounded = kernels.round_grid(
+        fine.bins,
+        runs.length,
+        runs.groups,
+        runs.count,
+        (fine.levels, fine.bins_a_step),
+        fine.lowest,
+        slope_factor,
     )
+    first, levels = fine.lowest + rounded.first, rounded.last - rounded.first + 1
+    book = GridBook(step, first, levels, rounded.corrections)
+    codebook = book.values(np.dtype(dtype or values.dtype))
+    return GridTensor(rounded.indices, codebook, False, book=book, runs=runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +167,21 @@ class _FineBins:
     bins_a_step: int
     lowest: int
     levels: int
-    rounded: AnyArray
 
     @property
-    def width(self) -> int:
-        return self.levels * self.bins_a_step
+    def rounded(self) -> AnyArray:
+        """The level that each weight is nearest to."""
+        return np.asarray(self.bins >> self.bins_a_step.bit_length() - 1)
 
 
 def _find_bins(values: Weights, step: float) -> _FineBins:
     summary = kernels.summarize(values)
     if not 0 < step < np.inf:
         raise RecipeError(f"a grid needs a positive step, not {step}")
-    ends = np.array([summary.minimum, summary.maximum]) / step
-    if not np.all(np.abs(ends) < MAX_LOWEST - 1):
+    ends = summary.minimum / step, summary.maximum / step
+    if not all(abs(end) < MAX_LOWEST - 1 for end in ends):
         raise RecipeError(f"a grid of step {step} has too many levels")
-    lowest, highest = (int(end) for end in np.floor(ends + 0.5))
+    lowest, highest = (math.floor(end + 0.5) for end in ends)
     levels = highest - lowest + 1
     if levels > MAX_ALPHABET:
         raise RecipeError(f"a grid of step {step} has {levels} levels, over {MAX_ALPHABET}")
@@ -196,72 +189,14 @@ def _find_bins(values: Weights, step: float) -> _FineBins:
     while levels * bins_a_step > MOST_BINS:
         bins_a_step //= 2
     scale, low = bins_a_step / step, (lowest - 0.5) * bins_a_step
-    bins = np.minimum(kernels.find_bins(values, scale, low), levels * bins_a_step - 1)
-    table = np.repeat(np.arange(levels, dtype=np.uint16), bins_a_step)[None, :]
-    one = np.zeros(1, np.uint32)
-    rounded = kernels.map_runs(bins, max(bins.size, 1), one, table)
-    return _FineBins(bins, bins_a_step, lowest, levels, rounded)
+    bins = np.minimum(kernels.find_bins(values, scale, low), np.uint16(levels * bins_a_step - 1))
+    return _FineBins(bins, bins_a_step, lowest, levels)
 
 
-def _round_by_rate(histogram: Counts, bins_a_step: int, slope_factor: float) -> Counts:
-    """First bin of each level, and the end of the last, so that slope x bits + error is least.
-
-    Empty levels begin and end at the same bin.
-    """
-    levels = np.arange(histogram.size // bins_a_step)
-    reached = np.concatenate(([0], np.cumsum(histogram)))
-    moments = np.concatenate(([0], np.cumsum(histogram * (2 * np.arange(histogram.size) + 1))))
-    edges = bins_a_step * np.arange(levels.size + 1)
-    price = slope_factor * bins_a_step * bins_a_step
-    for _ in range(ITERATIONS):
-        counts = np.diff(reached[edges])
-        used = counts > 0
-        levels, counts = levels[used], counts[used]
-        means = np.diff(moments[edges])[used] / (2 * counts)
-        rates = log2(float(reached[-1])) - log2(counts)
-        middles = (means[:-1] + means[1:]) / 2
-        shifts = price * (rates[1:] - rates[:-1]) / (2 * (means[1:] - means[:-1]))
-        inner = np.maximum.accumulate(np.floor(middles + shifts + 0.5))
-        inner = np.clip(inner, 0, histogram.size).astype(np.int64)
-        edges = np.concatenate(([0], inner, [histogram.size]))
-    return _all_levels(levels, edges, histogram.size // bins_a_step)
-
-
-def _all_levels(levels: Counts, edges: Counts, count: int) -> Counts:
-    """Edges of all levels from those of the ones in use."""
-    sizes = np.zeros(count, np.int64)
-    sizes[levels] = np.diff(edges)
-    return np.concatenate(([0], np.cumsum(sizes)))
-
-
-def _corrections(
-    fine: _FineBins, histograms: Counts, cuts: Sequence[Counts], slope_factor: float
-) -> tuple[int, ...]:
-    """What leads levels to the mean of their weights, for as many as pay for their bytes."""
-    pairs = zip(histograms, cuts, strict=True)
-    counts, moments = np.sum([_level_moments(h, cut) for h, cut in pairs], axis=0)
-    middles = fine.bins_a_step * (2 * np.arange(fine.levels) + 1)
-    shifts = (moments - counts * middles) / (2 * fine.bins_a_step * np.maximum(counts, 1))
-    corrections = np.rint(np.clip(PARTS_OF_STEP * shifts, -MAX_CORRECTION, MAX_CORRECTION))
-    gains = counts * (shifts**2 - (shifts - corrections / PARTS_OF_STEP) ** 2)
-    by_level = {level: at for at, level in enumerate(range(fine.lowest, fine.lowest + fine.levels))}
-    best: tuple[int, ...] = ()
-    most = 0.0
-    for reach in CORRECTED:
-        reached = [by_level.get(level) for level in range(-reach, reach + 1)]
-        reached[reach] = None  # zero stays zero
-        gain = sum(float(gains[at]) for at in reached if at is not None)
-        if gain - slope_factor * 8 * len(reached) > most:
-            most = gain - slope_factor * 8 * len(reached)
-            best = tuple(0 if at is None else int(corrections[at]) for at in reached)
-    return best
-
-
-def _level_moments(histogram: Counts, cut: Counts) -> Counts:
-    """For each level how many weights it has, and the sum of twice their bins' middles."""
-    positions = 2 * np.arange(histogram.size, dtype=np.int64) + 1
-    sums = np.array([np.cumsum(histogram), np.cumsum(histogram * positions)])
-    return np.diff(np.pad(sums, ((0, 0), (1, 0)))[:, cut], axis=1)
+def _find_runs(fine: _FineBins, shape: tuple[int, ...], most_classes: int) -> Runs:
+    if not has_classes(fine.bins.size, shape):
+        return one_class(fine.bins.size)
+    return find_runs(fine.rounded, fine.levels, shape, most_classes)
 
 
 def _zigzag(number: int) -> int:

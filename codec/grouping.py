@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dcz.codec import coders, mixed_group
 from dcz.codec.frame import MAX_GROUP, MAX_MIXED_GROUP, Frame
 from dcz.codec.pipeline import SMALL, EncodedTensor
+from dcz.codec.tiny import TinyTensor
 
 FRAME_COST = 9
 
@@ -17,6 +18,8 @@ Merged = tuple[Frame, list[int]]
 
 def group_key(tensor: EncodedTensor) -> Key | None:
     """What small tensors must have in common to share a frame; None for larger ones."""
+    if isinstance(tensor.few, TinyTensor):
+        return tensor.array.dtype, "tiny"
     if tensor.few is not None:
         return tensor.array.dtype, "mixed", mixed_group.states_of(tensor.few)
     return _table_key(tensor)
@@ -42,6 +45,8 @@ def merge(tensors: Sequence[EncodedTensor]) -> list[Merged]:
         return _merge_by_tables(tensors, list(range(len(tensors))))
     frame = mixed_group.encode(few, [tensor.shape for tensor in tensors])
     together = [(frame, list(range(len(tensors))))]
+    if isinstance(few[0], TinyTensor):
+        return together
     return min(together, _without_mixing(tensors), key=_cost)
 
 
@@ -61,10 +66,27 @@ def _merge_by_tables(tensors: Sequence[EncodedTensor], places: list[int]) -> lis
     shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
     if not shared:
         return [(coders.encode_lossless([tensor.array for tensor in tensors]), places)]
-    together = [(coders.encode_shared(shared), places)]
     pairs = zip(tensors, places, strict=True)
     alone = [(tensor.frame, [place]) for tensor, place in pairs if tensor.frame is not None]
+    if _least_together(tensors) >= _cost(alone):
+        return alone
+    together = [(coders.encode_shared(shared), places)]
     return together if _cost(together) < _cost(alone) else alone
+
+
+def _least_together(tensors: Sequence[EncodedTensor]) -> int:
+    """Bytes that the tensors take together at least; 0 where gaps may be coded.
+
+    The entropy of a mixture is no less than that of its
+    parts (Cover and Thomas, Elements of Information Theory, section 2.7).
+    """
+    least = 0
+    for tensor in tensors:
+        dense = tensor.frame.least_dense if tensor.frame is not None else 0
+        if dense == 0 or tensor.shared is None or tensor.shared.has_zero:
+            return 0
+        least += dense
+    return least
 
 
 def _cost(merged: Sequence[Merged]) -> int:

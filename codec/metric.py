@@ -116,10 +116,15 @@ class Metric:
         self.centred = centred
         self.whole = whole
 
-    @property
+    @cached_property
     def importance(self) -> float:
         """What a squared error in the tensor counts for on average."""
         return math.fsum(self.rows.tolist()) / max(self.rows.size, 1)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all weights of the tensor count alike."""
+        return self.moments is None and self.rows.size == 1
 
     @cached_property
     def second(self) -> Floats32 | None:

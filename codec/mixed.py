@@ -44,6 +44,7 @@ from dcz.codec.mixed_points import (
     read_points,
 )
 from dcz.codec.row_trellis import RowTrellisTensor
+from dcz.codec.tiny import TinyTensor
 from dcz.codec.trellis import CHUNK, TrellisTensor
 from dcz.codec.varint import Cursor, encode_varint
 
@@ -141,8 +142,10 @@ def _by_columns(points: Points, row: int, numel: int) -> Points:
     return points.by_columns(row, numel) if isinstance(points, RowPoints) else points
 
 
-def locate(tensor: SharedTensor, spread: int) -> tuple[Points, Positions]:
+def locate(tensor: SharedTensor | TinyTensor, spread: int) -> tuple[Points, Positions]:
     """A tensor's points, and the position of each element; see `multiples.find` for `spread`."""
+    if isinstance(tensor, TinyTensor):
+        return TrellisPoints(tensor.step, 1, tensor.dtype), tensor.positions
     if isinstance(tensor, TrellisTensor):
         points = TrellisPoints(tensor.step, tensor.states, tensor.codebook.dtype)
         return points, tensor.positions

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from dcz.codec import kernels, mixed
-from dcz.codec.entropy import StreamStatistics, entropy_bits, fixed_bits
+from dcz.codec.entropy import StreamStatistics, fixed_bits
 from dcz.codec.errors import CorruptError, corrupt
 from dcz.codec.frame import (
     MAX_MIXED_GROUP,
@@ -23,21 +25,26 @@ from dcz.codec.frame import (
     Digests,
     Frame,
     Member,
+    Moments,
     Parts,
     SharedTensor,
-    count_nonzero,
+    is_floating,
+    is_nonzero,
     moments,
     numel,
 )
 from dcz.codec.mixed import Geometry
 from dcz.codec.mixed_points import (
+    CELLS,
+    REACH,
     CodebookPoints,
     Points,
     Positions,
     TrellisPoints,
     read_points,
 )
-from dcz.codec.trellis import TrellisTensor
+from dcz.codec.tiny import TinyTensor
+from dcz.codec.trellis import TrellisTensor, values_at
 from dcz.codec.varint import Cursor
 
 CODER = 7
@@ -52,18 +59,23 @@ LONGEST_KERNEL = 64
 # A geometry of its own takes up to five bytes.
 LEAST_GAIN = 6
 
+# Of each tensor its values, and how often each occurs.
+Counted = list[tuple[AnyArray, AnyArray]]
 
-def states_of(tensor: SharedTensor) -> int:
+
+def states_of(tensor: SharedTensor | TinyTensor) -> int:
     """States of a tensor's trellis, 1 without one: those of a group are equal."""
     return tensor.states if isinstance(tensor, TrellisTensor) else 1
 
 
-def encode(tensors: Sequence[SharedTensor], shapes: Sequence[tuple[int, ...]]) -> Frame:
+def encode(
+    tensors: Sequence[SharedTensor | TinyTensor], shapes: Sequence[tuple[int, ...]]
+) -> Frame:
     """Code shared tensors together.
 
     Parameters
     ----------
-    tensors : sequence of SharedTensor
+    tensors : sequence of SharedTensor or TinyTensor
         Of one dtype and equal `states_of`, with 1 to `MAX_MIXED_GROUP` elements together, and none
         of them empty.
     shapes : sequence of tuple of int
@@ -74,15 +86,16 @@ def encode(tensors: Sequence[SharedTensor], shapes: Sequence[tuple[int, ...]]) -
     points, positions, chunks = [], [], []
     for tensor, shape in zip(tensors, shapes, strict=True):
         own, places = mixed.locate(tensor, SPREAD)
-        geometry = _best_geometry(places, shape) if states == 1 else Geometry.of(shape)
+        searched = states == 1 and not isinstance(tensor, TinyTensor)
+        geometry = _best_geometry(places, shape) if searched else Geometry.of(shape)
         head += _encode_head(own, before, geometry, shape)
         before = own
         points.append(own)
         positions.append(places)
         chunks.append(geometry.whole(places.size))
     code = kernels.encode_mixed_group(np.concatenate(positions), chunks, states)
-    description = _describe(points, positions, len(head), len(code))
-    return Frame(CODER, bytes(head) + code, description)
+    described = partial(_describe, points, positions, len(head), len(code))
+    return Frame(CODER, bytes(head) + code, described)
 
 
 def _best_geometry(positions: Positions, shape: tuple[int, ...]) -> Geometry:
@@ -179,16 +192,19 @@ def _describe(
     points: Sequence[Points], positions: Sequence[Positions], head: int, code: int
 ) -> Description:
     """What a frame holds: `head` and `code` in bytes, and the positions of each tensor."""
-    counted = [_count(*pair) for pair in zip(points, positions, strict=True)]
     parts = Parts()
     parts.add("codebooks", head)
     parts.add("indices", code)
-    entropy = math.fsum(entropy_bits(counts) for _, counts in counted)
+    counted = _count_each(points, positions)
+    entropy = math.fsum(_entropies(counted))
     stream = StreamStatistics(
         stream="index",
         symbols=sum(part.size for part in positions),
         alphabet=max(values.size for values, _ in counted),
-        fixed_bits=sum(fixed_bits(int(n.sum()), int(n.size)) for _, n in counted),
+        fixed_bits=sum(
+            fixed_bits(part.size, values.size)
+            for part, (values, _) in zip(positions, counted, strict=True)
+        ),
         entropy_bits=entropy,
         kl_bits=8 * code - entropy,
         table_bits=0,
@@ -198,9 +214,64 @@ def _describe(
         parts=parts.sizes,
         streams=(stream,),
         levels=tuple(int(values.size) for values, _ in counted),
-        nonzero=tuple(count_nonzero(values, counts) for values, counts in counted),
-        moments=tuple(moments(values, counts) for values, counts in counted),
+        nonzero=_nonzero(counted),
+        moments=_moments(counted),
     )
+
+
+def _starts(counted: Counted) -> list[int]:
+    return list(accumulate((values.size for values, _ in counted), initial=0))
+
+
+def _entropies(counted: Counted) -> list[float]:
+    """Of each tensor's positions, in bits."""
+    starts = _starts(counted)
+    counts = np.concatenate([own for _, own in counted])
+    totals = np.add.reduceat(counts, starts[:-1])
+    logs = np.log2(np.repeat(totals, np.diff(starts))) - np.log2(np.maximum(counts, 1))
+    bits: list[float] = np.add.reduceat(counts * logs, starts[:-1]).tolist()
+    return bits
+
+
+def _nonzero(counted: Counted) -> tuple[int, ...]:
+    """Elements of each tensor that are not zero."""
+    values = np.concatenate([own for own, _ in counted])
+    counts = np.concatenate([own for _, own in counted])
+    found = np.add.reduceat(counts * is_nonzero(values), _starts(counted)[:-1])
+    return tuple(found.tolist())
+
+
+def _moments(counted: Counted) -> tuple[Moments | None, ...]:
+    """Moments of each tensor, as `frame.moments` has them."""
+    values = np.concatenate([own for own, _ in counted])
+    times = np.concatenate([own for _, own in counted]).astype(np.float64)
+    with np.errstate(all="ignore"):  # then each is looked at by itself
+        first = times * values.astype(np.float64)
+        second = first * values.astype(np.float64)
+        ordinary = is_floating(values.dtype) and float(np.sum(second)) < np.inf
+    if not ordinary:
+        return tuple(moments(*own) for own in counted)
+    terms = first.tolist(), second.tolist()
+    return tuple(
+        Moments(*(math.fsum(each[i:j]) for each in terms)) for i, j in pairwise(_starts(counted))
+    )
+
+
+def _count_each(points: Sequence[Points], positions: Sequence[Positions]) -> Counted:
+    """Each tensor's values, and how often each occurs."""
+    stepped = [own for own in points if isinstance(own, TrellisPoints)]
+    if len(stepped) < len(points):
+        return [_count(*pair) for pair in zip(points, positions, strict=True)]
+    # Many may be tiny: they are counted all at once.
+    sizes = [part.size for part in positions]
+    members = np.repeat(np.arange(len(sizes)), sizes)
+    keys = members * CELLS + (np.concatenate(positions) + REACH)
+    used, counts = np.unique(keys, return_counts=True)
+    member, cell = np.divmod(used, CELLS)
+    steps = np.array([own.step for own in stepped])
+    values = values_at(cell - REACH, steps[member], stepped[0].dtype)
+    ends = np.cumsum(np.bincount(member, minlength=len(sizes))).tolist()
+    return [(values[i:j], counts[i:j]) for i, j in pairwise([0, *ends])]
 
 
 def _count(points: Points, positions: Positions) -> tuple[AnyArray, AnyArray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from dcz.codec import (
     plane_methods,
     quantizers,
     share,
+    tiny,
 )
 from dcz.codec.column_trellis import ColumnTrellisTensor
 from dcz.codec.errors import located
@@ -30,9 +33,12 @@ from dcz.codec.prune import Weights
 from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.share import ALREADY_SHARED
 from dcz.codec.tensor_plan import TensorPlan, TensorSource
+from dcz.codec.tiny import TinyTensor
 
 FEW_VALUES = 4096
 SMALL = 4096
+# So few weights that byte planes rarely learn anything of them.
+TINY = 256
 # Bytes of code that mixed contexts would rather share with other tensors.
 SHORT_CODE = 4096
 HEAVY_CODEBOOK = 128
@@ -57,7 +63,7 @@ class EncodedTensor:
     energy : float or None
         Sum of w**2; 0 for tensors that hold NaN or infinity; None for lossless ones, of which few
         are asked.
-    few : SharedTensor or None
+    few : SharedTensor, TinyTensor or None
         What is decoded, as a frame of mixed contexts of several tensors may hold it; None where
         none should.
     shape : tuple of int
@@ -74,16 +80,64 @@ class EncodedTensor:
     exact: bool
     squared_error: float
     energy: float | None
-    few: SharedTensor | None = None
+    few: SharedTensor | TinyTensor | None = None
     shape: tuple[int, ...] = ()
     counted_error: float = 0.0
     shift: Floats | None = None
 
     def decoded(self, start: int, stop: int) -> AnyArray:
         """Elements start to stop of what a decoder will give."""
+        if isinstance(self.few, TinyTensor):
+            return self.few.values[start:stop]
         if self.shared is None:
             return self.array[start:stop]
         return kernels.take(self.shared.indices[start:stop], self.shared.codebook)
+
+
+def encode_each(
+    tensors: Sequence[TensorSource], plans: Sequence[TensorPlan]
+) -> list[EncodedTensor]:
+    """Prune, share and code some tensors, the tiny ones among them together."""
+    found: dict[int, EncodedTensor] = {}
+    by_dtype: dict[object, list[int]] = {}
+    for place, (tensor, plan) in enumerate(zip(tensors, plans, strict=True)):
+        if tiny.suits(tensor, plan, math.prod(tensor.shape)):
+            by_dtype.setdefault(tensor.dtype, []).append(place)
+    for places in by_dtype.values():
+        pairs = [(tensors[place], plans[place]) for place in places]
+        for place, encoded in zip(places, _encode_tiny(pairs), strict=True):
+            if encoded is not None:
+                found[place] = encoded
+    every = enumerate(zip(tensors, plans, strict=True))
+    return [found[place] if place in found else encode(*pair) for place, pair in every]
+
+
+def _encode_tiny(
+    pairs: Sequence[tuple[TensorSource, TensorPlan]],
+) -> list[EncodedTensor | None]:
+    """Tiny tensors of one dtype, which wait for others to be coded with."""
+    arrays = []
+    for tensor, _ in pairs:
+        with located(tensor=tensor.name):
+            arrays.append(tensor.read().reshape(-1))
+    steps = [quantizers.grid_step(plan) for _, plan in pairs]
+    quantized = tiny.quantize(arrays, steps)
+    return [
+        None if own is None else _waiting(tensor, plan, array, own)
+        for (tensor, plan), array, own in zip(pairs, arrays, quantized, strict=True)
+    ]
+
+
+def _waiting(
+    tensor: TensorSource, plan: TensorPlan, array: AnyArray, own: TinyTensor
+) -> EncodedTensor | None:
+    """A tiny tensor before it is coded; None if it lost more than it may."""
+    assert plan.metric is not None
+    counted = plan.metric.importance * own.squared_error
+    if counted > plan.most_error:
+        return None
+    error, energy = own.squared_error, own.energy
+    return EncodedTensor(None, None, array, False, error, energy, own, tensor.shape, counted)
 
 
 def encode(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
@@ -123,6 +177,8 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
         summary = kernels.summarize(values)
         if not share.shareable(summary):
             return _encode_exact(array, share.counted_energy(summary))
+        if plan.levels is not None and values.size <= plan.levels and not plan.cutoff:
+            return _encode_exact(array, summary.energy)
         few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not quantizers.prunes(few, plan.cutoff):
             coder = "mixed" if plan.coder == "mixed" else "huffman"
@@ -182,6 +238,8 @@ def _smaller(
     array: AnyArray, values: Weights, shared: SharedTensor, frame: Frame, energy: float
 ) -> EncodedTensor:
     """The shared tensor, or the original where that is smaller."""
+    if array.size <= TINY and len(frame.payload) >= array.nbytes:
+        return EncodedTensor(None, None, array, True, 0.0, energy)
     lossless = _smaller_lossless(array, shared, frame) if _lossless_may_win(array, frame) else None
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
@@ -190,7 +248,13 @@ def _smaller(
 
 
 def _lossless_may_win(array: AnyArray, shared: Frame) -> bool:
-    """Whether floats may take less without loss: planes take no less than half of zstandard's."""
+    """Whether floats may take less without loss: planes take no less than half of zstandard's.
+
+    Those of few floats do only where some plane is constant.
+    """
+    low = array.view(np.uint8)[:: array.itemsize]
+    if array.size <= TINY and not np.all(low == low[0]):
+        return False
     size = 2 * len(shared.payload)
     return size >= array.nbytes or plane_methods.repetition(array) * array.nbytes <= size
 

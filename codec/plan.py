@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from dcz.codec import aims, allocate, kernels, lamp, share
-from dcz.codec.aims import Outcome
 from dcz.codec.errors import RecipeError
 from dcz.codec.fidelity.roles import Tied
+from dcz.codec.forecast import Forecast
 from dcz.codec.frame import is_floating
 from dcz.codec.metric import Metric
 from dcz.codec.prune import Weights, cutoff_for_sparsity, cutoff_of_rank
@@ -151,13 +152,12 @@ class Planner:
         aim = self.aim
         assert aim is not None
 
-        def measure(number: int) -> float:
-            points = [(place, self._point(number, place)) for place in self._curves]
-            error = sum(self._weights[place] * point.error for place, point in points)
-            bits = sum(point.bits for _, point in points)
-            return aim.of(Outcome(round(bits / 8), error))
+        return aims.search(lambda n: aim.of(self.forecast.outcome(self.slope(n))), aim, 0)
 
-        return aims.search(measure, aim, 0)
+    @cached_property
+    def forecast(self) -> Forecast:
+        """What the curves of the tensors that follow the slope tell."""
+        return Forecast(self._curves, self._importances, self._weights, self._steepest)
 
     def _point(self, number: int, place: int) -> allocate.Point:
         return self._curves[place].at(self._slope(number, place))

@@ -30,6 +30,8 @@ ZSTANDARD_LEVEL = 3
 # Looks for matches alone and leaves all other bytes as they are.
 MATCHING_LEVEL = -10
 SAMPLE = 1 << 14
+# Of a small array an eighth will do to tell whether it repeats itself.
+LEAST_SAMPLE, SAMPLED_PART = 1 << 10, 8
 # A plane is tried in full if its sample's matches leave less than so many eighths of it.
 REPEATED = 6
 # A plane that loses less than this share to a code stays raw, which is read in no time.
@@ -172,7 +174,8 @@ def _compress(plane: AnyArray) -> bytes:
 
 def repetition(array: AnyArray) -> float:
     """What zstandard leaves of the array's first bytes, as a share of them."""
-    sample = array.view(np.uint8)[:SAMPLE]
+    size = min(SAMPLE, max(array.nbytes // SAMPLED_PART, LEAST_SAMPLE))
+    sample = array.view(np.uint8)[:size]
     return len(_compress(sample)) / max(sample.size, 1)
 
 

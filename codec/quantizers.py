@@ -109,7 +109,7 @@ def _share_on_grid(
         by_rows = _share_by_rows(tensor, values, plan)
         if by_rows is not None:
             return by_rows
-    step = _step_for(plan.slope, grid.SLOPE_FACTOR)
+    step = grid_step(plan)
     levels = (summary.maximum - summary.minimum) / step if step else math.inf
     greatest = max(summary.maximum, -summary.minimum)
     if levels < MAX_ALPHABET - 1 and greatest < step * (grid.MAX_LOWEST - 2):
@@ -121,6 +121,12 @@ def _share_on_grid(
     positions = np.asarray(apart * np.arange(math.floor(levels) + 1), np.float64)
     codebook = share.make_codebook(shape, positions, tensor.dtype)
     return share.assign(values, plan.cutoff, codebook, zeros=zeros)
+
+
+def grid_step(plan: TensorPlan) -> float:
+    """The step of a grid that suits the plan's slope."""
+    assert plan.slope is not None
+    return _step_for(plan.slope, grid.SLOPE_FACTOR)
 
 
 def _step_for(slope: float, factor: float) -> float:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dcz.codec import huffman, kernels
-from dcz.codec.entropy import log2
 from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.frame import AnyArray
 from dcz.codec.segments import block_counts, decode_symbols, find_segments, takes_bits
@@ -26,11 +25,12 @@ CANDIDATES = (2, 5)
 STEPS = 6
 # Classes are told apart by counts of 64 symbols at most; finer ones would add little.
 COARSE_BITS = 6
+# Of as few as there may be, 16: their rows are too short to tell more.
+COARSEST_BITS = 4
 # Rows of several classes wait for each other while they are decoded, which takes a third of the
 # time again: classes must save one part in so many.
 CLASS_PRICE = 300
 FEWEST_ELEMENTS = 4096
-RATE_UNIT = 256
 # Rough size of a class beside its symbols, in bits: per table, and per segment.
 TABLE_BITS = 150
 SEGMENT_BITS = 160
@@ -56,6 +56,8 @@ class Runs:
     @property
     def count(self) -> int:
         """Number of classes."""
+        if self.classes.size == 1:
+            return 1
         return int(self.classes.max()) + 1
 
     @property
@@ -128,51 +130,32 @@ def find_runs(
     most_classes : int
         How many classes there may be.
     """
-    length = symbols.size // shape[0] if len(shape) > 1 else 0
-    if symbols.size < FEWEST_ELEMENTS or shape[0] < 2 or not MIN_LENGTH <= length <= BLOCK:
+    if not has_classes(symbols.size, shape):
         return one_class(symbols.size)
-    shift = max((alphabet - 1).bit_length() - COARSE_BITS, 0)
+    length = symbols.size // shape[0]
+    told_apart = COARSE_BITS if symbols.size > FEWEST_ELEMENTS else COARSEST_BITS
+    shift = max((alphabet - 1).bit_length() - told_apart, 0)
     coarse: AnyArray = symbols >> shift if shift else symbols
     rows = np.arange(shape[0], dtype=np.uint32)
     counts = kernels.count_runs(coarse, length, rows, rows.size, (alphabet - 1 >> shift) + 1)
     blocks = -(-symbols.size // BLOCK)
-    least = _coded_bits(np.sum(counts, axis=0)[None, :], blocks)
+    costs = TABLE_BITS + SEGMENT_BITS * blocks, TABLE_BITS + SEGMENT_BITS
+    least = kernels.coded_bits(np.sum(counts, axis=0)[None, :], costs[0])
     least -= least // CLASS_PRICE
     best = one_class(symbols.size)
     for classes in CANDIDATES:
-        found, sums = _classify(counts, min(classes, rows.size, most_classes))
-        bits = _coded_bits(sums, blocks) + _coded_bits(np.bincount(found)[None, :], 1)
-        if bits < least and len(sums) > 1:
-            best, least = Runs(length, found), bits
+        most = min(classes, rows.size, most_classes)
+        found = kernels.classify(counts, most, STEPS, costs, least) if most > 1 else None
+        if found is not None:
+            best, least = Runs(length, found[0]), found[1]
     return best
 
 
-def _classify(counts: Counts, classes: int) -> tuple[npt.NDArray[np.uint8], Counts]:
-    """Put runs, given by their symbols' counts, into at most so many classes; the counts of each.
-
-    The first classes are of equal size, by what the runs cost under one code for all.
-    """
-    cost = counts @ _rates(np.sum(counts, axis=0)[None, :])[0]
-    order = np.argsort(cost, kind="stable")
-    starts = np.arange(classes) * len(counts) // classes
-    sums = np.add.reduceat(counts[order], starts, axis=0)
-    for _ in range(STEPS):
-        found, sums = kernels.nearest_classes(counts, _rates(sums))
-    used = np.any(sums > 0, axis=1)
-    return (np.cumsum(used) - 1).astype(np.uint8)[found], sums[used]
-
-
-def _rates(counts: Counts) -> Counts:
-    """Bits of each symbol in each class, in units of 1/256; integers, so that sums are exact."""
-    smooth = 16 * counts + 1
-    rates = log2(np.sum(smooth, axis=1, keepdims=True)) - log2(smooth)
-    return np.rint(RATE_UNIT * rates).astype(np.int64)
-
-
-def _coded_bits(counts: Counts, blocks: int) -> int:
-    """About what symbols take with a code for each row of counts."""
-    overhead = len(counts) * (TABLE_BITS + SEGMENT_BITS * blocks)
-    return int(np.sum(counts * _rates(counts))) // RATE_UNIT + overhead
+def has_classes(numel: int, shape: tuple[int, ...]) -> bool:
+    """Whether the rows of a tensor of so many elements may be put into classes."""
+    if numel < FEWEST_ELEMENTS or len(shape) < 2 or shape[0] < 2:
+        return False
+    return MIN_LENGTH <= numel // shape[0] <= BLOCK
 
 
 def segment_sizes(runs: Runs, numel: int) -> Counts:
@@ -186,14 +169,14 @@ def segment_sizes(runs: Runs, numel: int) -> Counts:
 
 def by_class(indices: AnyArray, runs: Runs) -> list[list[AnyArray]]:
     """The indices of every class in every block: result[block][class]."""
+    if runs.count == 1:
+        size = runs.runs_in_block * runs.length
+        return [[indices[at : at + size]] for at in range(0, indices.size, size)]
     found = []
     for block, sizes in enumerate(segment_sizes(runs, indices.size)):
         first = block * runs.runs_in_block
         classes = runs.classes[first : first + runs.runs_in_block]
         part = indices[first * runs.length :][: classes.size * runs.length]
-        if runs.count == 1:
-            found.append([part])
-            continue
         rows = np.resize(part, classes.size * runs.length).reshape(-1, runs.length)
         own = [rows[classes == k].reshape(-1)[:size] for k, size in enumerate(sizes.tolist())]
         found.append(own)

@@ -20,6 +20,9 @@ from dcz.codec.prune import Weights
 from dcz.codec.share import ALREADY_SHARED
 from dcz.codec.tensor_plan import EXACT, TensorPlan, TensorSource
 
+# Tensors whose curves need not be exact, where a search only begins with them.
+SMALL = 4096
+
 
 @dataclass(slots=True)
 class Survey:
@@ -126,6 +129,10 @@ def _pruned_error(values: Weights, cutoff: float, metric: Metric) -> float:
 
 def _curve(tensor: TensorSource, values: Weights, plan: TensorPlan) -> Curve | None:
     """The curve of the weights that survive; None for a tensor that stays as it is."""
+    metric = plan.metric
+    if _is_rough(plan) and metric is not None and metric.whole and values.size <= SMALL:
+        energy = metric.whole / metric.importance
+        return allocate.typical(values.size, energy, 8 * tensor.dtype.itemsize)
     if plan.outlying < math.inf:
         values = values[np.abs(values) < plan.outlying]
     summary = kernels.summarize(values)
@@ -136,3 +143,9 @@ def _curve(tensor: TensorSource, values: Weights, plan: TensorPlan) -> Curve | N
     return allocate.measure(
         share.histogram(values, plan.cutoff, summary), 8 * tensor.dtype.itemsize
     )
+
+
+def _is_rough(plan: TensorPlan) -> bool:
+    """Whether a curve only tells where a search begins, since all of the tensor counts alike."""
+    flat = plan.metric is not None and plan.metric.is_flat
+    return flat and plan.quantizer != "kmeans" and not plan.cutoff and plan.outlying == math.inf

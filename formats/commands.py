@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DONE, DIFFERENT = range(2)
 _COMPARED_BELOW = 1 << 21
+_COMPARED_TENSORS = 1000
 
 
 def pack(options: argparse.Namespace) -> int:
@@ -48,7 +49,8 @@ def pack(options: argparse.Namespace) -> int:
                     progress=progress,
                     notes=dict(options.note),
                 )
-        small = os.path.getsize(source) <= _COMPARED_BELOW
+        few = len(report.tensors) <= _COMPARED_TENSORS
+        small = few and os.path.getsize(source) <= _COMPARED_BELOW
         if options.compare or small:
             with Archive(dest) as archive:
                 sizes = {alternatives.INDICES: alternatives.compress_indices(archive)}

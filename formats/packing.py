@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import BinaryIO
 
 import numpy as np
 
-from dcz.codec import grouping, pipeline, share
-from dcz.codec.aims import Outcome, search
-from dcz.codec.correct import Correction
-from dcz.codec.errors import DczError, RecipeError, located
-from dcz.codec.frame import AnyArray, Description, Frame, is_floating
-from dcz.codec.metric import Floats
-from dcz.codec.pipeline import EncodedTensor
-from dcz.codec.plan import Planner
+from dcz.codec.errors import DczError, located
+from dcz.codec.frame import AnyArray
 from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
-from dcz.codec.tensor_plan import TensorPlan
 from dcz.formats.archive import Archive
 from dcz.formats.atomic import atomic_writer
-from dcz.formats.calibrated import Calibrated
+from dcz.formats.attempts import Attempts
 from dcz.formats.checkpoint import (
     ONE_AT_A_TIME,
     format_of_ending,
     open_checkpoint,
     write_checkpoint,
 )
-from dcz.formats.container import ContainerWriter
-from dcz.formats.digest import CHUNK, combine, tensor_digest
-from dcz.formats.index import Index, TensorEntry
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
-from dcz.formats.sources import Source, Sources
+from dcz.formats.packer import Progress
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
 Path = str | os.PathLike[str]
-Progress = Callable[[str, int], None]
-
-# Tensors are encoded side by side as long as they are small together, or no more than two of the
-# largest: encoding takes about as much memory as the tensors themselves.
-_BYTES_AT_ONCE = 3 << 24
-_TENSORS_AT_ONCE = 128
 
 
 def pack(
@@ -95,7 +73,7 @@ def pack(
     opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
         checkpoint.metadata = checkpoint.metadata | dict(notes or {})
-        attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
+        attempts = Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
         packer = attempts.run()
         stream.flush()
         with _told_of(dest), Archive(stream.name, jobs=jobs) as archive:
@@ -111,282 +89,6 @@ def _told_of(dest: Path) -> Iterator[None]:
     except DczError as error:
         error.file = os.fspath(dest)
         raise
-
-
-@dataclass(slots=True)
-class _Result:
-    """A source with what became of it, until it is written."""
-
-    source: Source
-    tensor: EncodedTensor
-    digest: int
-
-
-@dataclass(slots=True)
-class _Errors:
-    """Sums the model's error as the tensors come: as it is counted, and of all weights alike."""
-
-    counted: float = 0.0
-    squared: float = 0.0
-    energy: float = 0.0
-
-    def add(self, result: _Result) -> None:
-        self.counted += result.tensor.counted_error
-        if len(result.source.shape) > 1 and is_floating(result.source.dtype):
-            self.squared += result.tensor.squared_error
-            energy = result.tensor.energy
-            self.energy += share.energy(result.tensor.array) if energy is None else energy
-
-    @property
-    def relative(self) -> float:
-        return self.squared / self.energy if self.energy else 0.0
-
-
-class _Attempts:
-    """Packs a checkpoint at one slope after the other until it meets the recipe's aim."""
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        stream: BinaryIO,
-        recipe: Recipe,
-        jobs: int | None,
-        progress: Progress | None,
-    ) -> None:
-        recipe.check_patterns(list(checkpoint.tensors))
-        self._stream = stream
-        self._jobs = jobs
-        self._progress = progress
-        calibrated = Calibrated.of(recipe, checkpoint)
-        self._sources = calibrated.sources
-        self._corrections = calibrated.corrections
-        self._planner = Planner(
-            self._sources.stored, recipe, calibrated.metrics, self._sources.tied
-        )
-        self._unseen = calibrated.unseen
-        self._number: int | None = None
-
-    @property
-    def slope(self) -> float | None:
-        """Of the last attempt, if there is an aim."""
-        return None if self._number is None else self._planner.slope(self._number)
-
-    def run(self) -> _Packer:
-        """The last attempt, which the stream holds."""
-        aim = self._planner.aim
-        if aim is None:
-            return self._attempt(self._planner.plans(0))
-        outcomes: dict[tuple[TensorPlan, ...], Outcome] = {}
-        last: dict[tuple[TensorPlan, ...], _Packer] = {}
-
-        def attempt(number: int) -> Outcome:
-            plans = tuple(self._planner.plans(number))
-            if plans not in outcomes:
-                last.clear()
-                last[plans] = self._attempt(plans)
-                outcomes[plans] = self._outcome(last[plans])
-            return outcomes[plans]
-
-        found = search(lambda number: aim.of(attempt(number)), aim, self._planner.start)
-        if aim.of(attempt(found)) > aim.goal:
-            raise RecipeError(aim.out_of_reach(attempt(found)))
-        self._number = found
-        plans = tuple(self._planner.plans(found))
-        return last.get(plans) or self._attempt(plans)
-
-    def _attempt(self, plans: Sequence[TensorPlan]) -> _Packer:
-        self._stream.seek(0)
-        self._stream.truncate()
-        packer = _Packer(self._sources, self._stream, self._jobs, self._progress, self._corrections)
-        packer.run(plans)
-        return packer
-
-    def complete(self, report: Report, packer: _Packer) -> Report:
-        """The report with what only packing knows."""
-        whole = self._planner.whole
-        lost = {
-            name: error / whole[name]
-            for name, error in packer.counted_errors.items()
-            if whole.get(name)
-        }
-        report = dataclasses.replace(
-            report,
-            slope=self.slope,
-            counted_error=packer.errors.counted,
-            lost=lost,
-            exact=dict(self._planner.exact),
-        )
-        if not self._planner.calibrated:
-            return report
-        moved = {} if self._number is None else self._planner.moved_bits(self._number)
-        tensors = tuple(
-            dataclasses.replace(
-                tensor,
-                output_error=packer.counted_errors.get(tensor.name),
-                moved_bits=moved.get(tensor.name),
-            )
-            for tensor in report.tensors
-        )
-        return dataclasses.replace(
-            report, tensors=tensors, output_error=packer.errors.counted, unseen=self._unseen
-        )
-
-    def _outcome(self, packer: _Packer) -> Outcome:
-        error = packer.errors.counted - self._planner.pruned_error
-        return Outcome(self._stream.tell(), max(error, 0.0))
-
-
-@dataclass
-class _Packer:
-    """Writes one file: tensors in order, small ones held back until they fill a frame."""
-
-    sources: Sources
-    stream: BinaryIO
-    jobs: int | None
-    progress: Progress | None
-    corrections: Mapping[str, Correction] = field(default_factory=dict)
-    counted_errors: dict[str, float] = field(default_factory=dict)
-    entries: dict[str, TensorEntry] = field(default_factory=dict)
-    descriptions: list[Description] = field(default_factory=list)
-    groups: dict[tuple[object, ...] | None, list[_Result]] = field(default_factory=dict)
-    group_sizes: dict[tuple[object, ...] | None, int] = field(default_factory=dict)
-    errors: _Errors = field(default_factory=_Errors)
-    lossy: bool = True
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        """Where each tensor stands in the checkpoint."""
-        return {name: place for place, name in enumerate(self.sources.checkpoint.tensors)}
-
-    def run(self, plans: Sequence[TensorPlan]) -> None:
-        writer = ContainerWriter(self.stream)
-        self.lossy = any(plan.share for plan in plans)
-        shifts: dict[str, Floats] = {}
-        for result in self._encoded(*self._uncorrected(plans)):
-            self._add(writer, result)
-            if result.tensor.shift is not None:
-                shifts[result.source.name] = result.tensor.shift
-        for source, tensor_plan in zip(self.sources.stored, plans, strict=True):
-            if source.name in self.corrections:
-                self._add(writer, self._corrected(source, tensor_plan, shifts))
-        for group in self.groups.values():
-            self._write_group(writer, group)
-        writer.finish(self._index(writer))
-
-    def _uncorrected(
-        self, plans: Sequence[TensorPlan]
-    ) -> tuple[Sequence[Source], Sequence[TensorPlan]]:
-        pairs = zip(self.sources.stored, plans, strict=True)
-        kept = [(s, p) for s, p in pairs if s.name not in self.corrections]
-        return [s for s, _ in kept], [p for _, p in kept]
-
-    def _corrected(
-        self, source: Source, tensor_plan: TensorPlan, shifts: Mapping[str, Floats]
-    ) -> _Result:
-        """Encode a tensor that makes up for what was done to others."""
-        correction = self.corrections[source.name]
-        if correction.weight not in shifts:
-            return _encode(source, tensor_plan)
-        array = correction.apply(source.read(), shifts[correction.weight])
-        return _encode(dataclasses.replace(source, given=array), tensor_plan)
-
-    def _add(self, writer: ContainerWriter, result: _Result) -> None:
-        if self.lossy:
-            self.errors.add(result)
-        self.counted_errors[result.source.name] = result.tensor.counted_error
-        self._place(writer, result)
-        if self.progress is not None:
-            self.progress(result.source.name, result.source.info.nbytes)
-
-    def _encoded(self, sources: Sequence[Source], plans: Sequence[TensorPlan]) -> Iterator[_Result]:
-        """Encode side by side what is small together, and give the results in order."""
-        jobs = self.jobs or os.cpu_count() or 1
-        if jobs == 1:
-            yield from map(_encode, sources, plans)
-            return
-        waiting: deque[tuple[int, Future[_Result]]] = deque()
-        in_flight = 0
-        limit = max(_BYTES_AT_ONCE, 2 * max((s.info.nbytes for s in sources), default=0))
-        with ThreadPoolExecutor(jobs, thread_name_prefix="dcz") as threads:
-            for source, tensor_plan in zip(sources, plans, strict=True):
-                size = source.info.nbytes
-                while waiting and (in_flight + size > limit or len(waiting) >= _TENSORS_AT_ONCE):
-                    done, future = waiting.popleft()
-                    in_flight -= done
-                    yield future.result()
-                waiting.append((size, threads.submit(_encode, source, tensor_plan)))
-                in_flight += size
-            for _, future in waiting:
-                yield future.result()
-
-    def _place(self, writer: ContainerWriter, result: _Result) -> None:
-        key = grouping.group_key(result.tensor)
-        if key is None and result.tensor.frame is not None:
-            self._enter(result, self._write(writer, result.tensor.frame))
-            return
-        group = self.groups.setdefault(key, [])
-        size = self.group_sizes.get(key, 0) + result.tensor.array.size
-        if size > grouping.group_limit(result.tensor):
-            self._write_group(writer, group)
-            group.clear()
-            size = result.tensor.array.size
-        group.append(result)
-        self.group_sizes[key] = size
-
-    def _write_group(self, writer: ContainerWriter, group: Sequence[_Result]) -> None:
-        # Members stand in the order of their entries.
-        ordered = sorted(group, key=lambda result: self._places[result.source.name])
-        for frame, places in grouping.merge([result.tensor for result in ordered]):
-            number = self._write(writer, frame)
-            for place in places:
-                self._enter(ordered[place], number)
-
-    def _write(self, writer: ContainerWriter, frame: Frame) -> int:
-        self.descriptions.append(frame.description)
-        return writer.add_frame(frame)
-
-    def _enter(self, result: _Result, frame: int) -> None:
-        tensor = result.tensor
-        error = None if tensor.exact else tensor.squared_error / (tensor.energy or 1.0)
-        info = result.source.info
-        self.entries[info.name] = TensorEntry(info, frame, result.digest, error)
-
-    def _index(self, writer: ContainerWriter) -> Index:
-        tensors = {}
-        checkpoint = self.sources.checkpoint
-        for name, info in checkpoint.tensors.items():
-            if name not in self.sources.aliases:
-                tensors[name] = self.entries[name]
-                continue
-            original = self.sources.original(name)
-            entry = self.entries[original]
-            tensors[name] = TensorEntry(
-                info,
-                entry.frame,
-                entry.digest,
-                entry.relative_error,
-                alias_of=original,
-                tied=name in checkpoint.ties,
-            )
-        exact = all(entry.relative_error is None for entry in tensors.values())
-        error = None if exact else self.errors.relative
-        return Index(writer.frames, tensors, error, dict(checkpoint.metadata))
-
-
-def _encode(source: Source, tensor_plan: TensorPlan) -> _Result:
-    tensor = pipeline.encode(source, tensor_plan)
-    if source.given is not None:
-        tensor = pipeline.corrected(source.original(), tensor)
-    return _Result(source, tensor, _digest_of_decoded(tensor))
-
-
-def _digest_of_decoded(tensor: EncodedTensor) -> int:
-    """Digest of what a decoder will give, which is never in memory as a whole."""
-    if tensor.shared is None:
-        return tensor_digest(tensor.array)
-    step = CHUNK // tensor.array.dtype.itemsize
-    starts = range(0, max(tensor.array.size, 1), step)
-    return combine([tensor_digest(tensor.decoded(start, start + step)) for start in starts])
 
 
 def verify(archive: Archive, progress: Progress | None = None) -> None:

@@ -16,6 +16,7 @@ from dcz.codec.entropy import StreamStatistics
 from dcz.codec.report import Report, TensorReport
 from dcz.formats.atomic import atomic_writer
 from dcz.formats.bench import Figure
+from dcz.formats.columns import Columns, make_table
 from dcz.formats.compare import Difference
 from dcz.formats.listing import shape_text
 from dcz.formats.sweep import Sweep
@@ -78,15 +79,8 @@ def summary(report: Report) -> Text:
     )
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
-    return table
-
-
 def _stages(report: Report) -> Table:
-    table = _table("after each stage", "stage", "bytes", "ratio", "at entropy")
+    table = make_table("after each stage", "stage", "bytes", "ratio", "at entropy")
     table.add_row("source", f"{report.source_bytes:,}", "1.00x", "")
     for stage in report.stages:
         table.add_row(
@@ -98,7 +92,7 @@ def _stages(report: Report) -> Table:
 
 
 def _parts(report: Report) -> Table:
-    table = _table("where the bytes are", "part", "bytes", "share")
+    table = make_table("where the bytes are", "part", "bytes", "share")
     for name, size in report.parts.items():
         if size:
             table.add_row(name, f"{size:,}", f"{size / report.file_bytes:.1%}")
@@ -108,7 +102,7 @@ def _parts(report: Report) -> Table:
 
 def _bounds(report: Report) -> Table:
     """What is left between the file and the rate-distortion bounds."""
-    table = _table("approximate tensors at their error", "what", "bytes", "of coded")
+    table = make_table("approximate tensors at their error", "what", "bytes", "of coded")
     rows = {
         "coded": report.approximate_bits,
         "bound of Gaussian sources": report.gaussian_bits,
@@ -119,29 +113,30 @@ def _bounds(report: Report) -> Table:
     return table
 
 
-def _tensors(tensors: Sequence[TensorReport]) -> Table:
+def _tensors(tensors: Sequence[TensorReport]) -> Columns:
     names = ("tensor", "shape", "dtype", "non-zero", "levels", "coder", "bytes", "entropy")
-    table = _table("tensors", *names, "Gauss", "Laplace", "error")
-    for t in tensors:
-        table.add_row(
-            _text(t.name),
+    rows = [
+        (
+            printable(t.name),
             shape_text(t.shape),
             t.dtype,
             f"{t.nonzero / t.numel:.1%}" if t.numel else "-",
             str(t.levels or "-"),
-            _text(f"= {t.alias_of}" if t.alias_of else t.coder),
+            printable(f"= {t.alias_of}" if t.alias_of else t.coder),
             f"{t.bits / 8:,.0f}",
             f"{t.bound_bits / 8:,.0f}",
             *(_bytes(bits) for bits in (t.gaussian_bits, t.laplacian_bits)),
             f"{t.relative_error:.2e}" if t.relative_error else "exact",
         )
-    return table
+        for t in tensors
+    ]
+    return Columns("tensors", (*names, "Gauss", "Laplace", "error"), rows)
 
 
 def _calibrated(tensors: Sequence[TensorReport]) -> Table:
     """What calibration did: errors of weights and outputs, and where it moved bits."""
     names = ("tensor", "weight error", "output error", "bytes", "moved by calibration")
-    table = _table("calibrated tensors", *names)
+    table = make_table("calibrated tensors", *names)
     for t in tensors:
         if t.output_error:
             moved = "-" if t.moved_bits is None else f"{t.moved_bits / 8:+,.0f}"
@@ -154,16 +149,15 @@ def _bytes(bits: float | None) -> str:
     return "-" if bits is None else f"{bits / 8:,.0f}"
 
 
-def _streams(tensors: Sequence[TensorReport]) -> Table:
-    table = _table(
-        "streams, in bits a symbol",
-        *("tensor", "stream", "symbols", "fixed", "entropy", "coded", "table", "KL"),
-    )
-    for tensor in tensors:
-        for stream in tensor.streams:
-            if stream.symbols:
-                table.add_row(_text(tensor.name), *_stream_cells(stream))
-    return table
+def _streams(tensors: Sequence[TensorReport]) -> Columns:
+    names = ("tensor", "stream", "symbols", "fixed", "entropy", "coded", "table", "KL")
+    rows = [
+        (printable(tensor.name), *_stream_cells(stream))
+        for tensor in tensors
+        for stream in tensor.streams
+        if stream.symbols
+    ]
+    return Columns("streams, in bits a symbol", names, rows)
 
 
 def _stream_cells(stream: StreamStatistics) -> list[str]:
@@ -180,7 +174,7 @@ def _stream_cells(stream: StreamStatistics) -> list[str]:
 def sweep_view(sweep: Sweep) -> Table:
     """What each preset needs at each error, beside the bounds."""
     names = ("preset", "aim", "error", "file bytes", "ratio", "bits a weight", "Gauss", "Laplace")
-    table = _table("rate and distortion", *names)
+    table = make_table("rate and distortion", *names)
     for p in sweep.points:
         bits = (p.weight_bits, p.gaussian_bits, p.laplacian_bits)
         table.add_row(
@@ -196,7 +190,7 @@ def sweep_view(sweep: Sweep) -> Table:
 
 def comparison(differences: Sequence[Difference]) -> Table:
     """The tensors that differ, and by how much."""
-    table = _table("differences", "tensor", "status", "relative error", "greatest")
+    table = make_table("differences", "tensor", "status", "relative error", "greatest")
     for d in differences:
         if d.status != "equal":
             table.add_row(_text(d.name), d.status, f"{d.relative_error:.3e}", f"{d.greatest:.3e}")
@@ -205,7 +199,7 @@ def comparison(differences: Sequence[Difference]) -> Table:
 
 def timings(figures: Sequence[Figure]) -> Table:
     """How long each job took."""
-    table = _table("medians", "job", "seconds", "x memcpy")
+    table = make_table("medians", "job", "seconds", "x memcpy")
     for figure in figures:
         table.add_row(figure.job, f"{figure.seconds:.4f}", f"{figure.times_memcpy:.2f}")
     return table

@@ -18,6 +18,8 @@ from dcz.codec.errors import DczError
 
 def printable(text: str) -> str:
     """The text with control characters escaped: a name from a file must not steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.formats import atomic, container, packing
+from dcz.formats import atomic, container, packer, packing
 from dcz.formats.numpy_io import MappingCheckpoint
 
 Tensors = dict[str, np.ndarray[Any, Any]]
@@ -69,7 +69,7 @@ def test_an_error_in_the_middle_leaves_what_was_there(
         (container.ContainerWriter, "add_frame"),
         (container.ContainerWriter, "finish"),
         (packing, "verify"),
-        (packing.pipeline, "encode"),
+        (packer.pipeline, "encode"),
         (atomic.os, "fsync"),
         (atomic.os, "replace"),
     ],

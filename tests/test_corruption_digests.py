@@ -16,10 +16,10 @@ GOLDEN = Path(__file__).parent / "golden" / "dense-many-blocks.dcz"
 @pytest.fixture
 def wrong_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file whose digest was made of other elements, with all checksums in order."""
-    import dcz.formats.packing as packing
+    from dcz.formats import packer, packing
 
     path = tmp_path / "wrong.dcz"
-    monkeypatch.setattr(packing, "combine", lambda digests: 1)
+    monkeypatch.setattr(packer, "combine", lambda digests: 1)
     monkeypatch.setattr(packing, "verify", lambda archive: None)
     dcz.save_file({"x": np.random.default_rng(0).normal(size=(300, 300))}, path)
     return path

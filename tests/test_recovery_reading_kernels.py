@@ -239,10 +239,10 @@ def test_threads_decode_the_same_tensors(tmp_path: Path) -> None:
 def test_damage_is_reported_with_its_tensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    import dcz.formats.packing as packing
+    from dcz.formats import packer, packing
 
     path = tmp_path / "wrong.dcz"
-    monkeypatch.setattr(packing, "combine", lambda digests: 1)
+    monkeypatch.setattr(packer, "combine", lambda digests: 1)
     monkeypatch.setattr(packing, "verify", lambda archive: None)
     weights = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
     dcz.save_file({"weights": weights}, path)

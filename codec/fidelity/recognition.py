@@ -87,7 +87,14 @@ def why_exact(name: str, array: AnyArray, summary: kernels.Summary) -> str | Non
 def _is_whole(array: AnyArray) -> bool:
     """Whether all elements are multiples of a power of two, and none is a large one."""
     flat = array.reshape(-1)
-    return _units(flat[:_SAMPLED]) <= MOST_UNITS and _units(flat) <= MOST_UNITS
+    sample = flat[:_SAMPLED].astype(np.float64).tolist()
+    return all(_odd_part(value) <= MOST_UNITS for value in sample) and _units(flat) <= MOST_UNITS
+
+
+def _odd_part(value: float) -> int:
+    """The magnitude in units of the greatest power of two that divides it; 0 for 0."""
+    whole = abs(value.as_integer_ratio()[0])
+    return whole // (whole & -whole) if whole else 0
 
 
 def _units(flat: AnyArray) -> float:

@@ -156,6 +156,8 @@ def clipped_mean(squares: Floats, counts: Floats, most: float) -> float:
     if not number:
         return 0.0
     mean = _sum(counts * squares) / number
+    if squares.max() <= most * mean:
+        return mean
     for _ in range(_ROUNDS):
         clipped = _sum(counts * np.minimum(squares, most * mean)) / number
         if clipped == mean:

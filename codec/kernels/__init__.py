@@ -15,9 +15,11 @@ from dcz.codec.kernels.reference_classes import (
     PAIRED_LEVELS_LIMIT,
     ClassCodes,
 )
+from dcz.codec.kernels.reference_curves import UNSHARED
 from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
 from dcz.codec.kernels.reference_mixed import ROW_LIMIT, Chunk
 from dcz.codec.kernels.reference_runs import Bins
+from dcz.codec.kernels.reference_tiny import TINY, Positions
 from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
 from dcz.codec.kernels.weight_arguments import Summary
 
@@ -50,6 +52,14 @@ if BACKEND == "c":
         split_sparse,
         write_digests,
         write_lengths,
+    )
+    from dcz.codec.kernels.native_grids import (
+        classify,
+        code_class,
+        coded_bits,
+        rate_curve,
+        round_grid,
+        round_tiny,
     )
     from dcz.codec.kernels.native_planes import (
         count_bytes,
@@ -88,6 +98,7 @@ if BACKEND == "c":
         take,
     )
 else:
+    from dcz.codec.kernels.reference_class_coding import code_class
     from dcz.codec.kernels.reference_classes import (
         decode_runs,
         find_class_segments,
@@ -107,6 +118,8 @@ else:
         write_digests,
         write_lengths,
     )
+    from dcz.codec.kernels.reference_curves import rate_curve
+    from dcz.codec.kernels.reference_grids import classify, coded_bits, round_grid
     from dcz.codec.kernels.reference_mixed import (
         decode_mixed,
         decode_mixed_group,
@@ -127,6 +140,7 @@ else:
         map_runs,
         nearest_classes,
     )
+    from dcz.codec.kernels.reference_tiny import round_tiny
     from dcz.codec.kernels.reference_trellis import quantize_trellis
     from dcz.codec.kernels.reference_weights import (
         assign,
@@ -153,15 +167,21 @@ __all__ = [
     "RATE_CLASSES",
     "RATE_LEVELS",
     "ROW_LIMIT",
+    "TINY",
     "TRELLISES",
+    "UNSHARED",
     "Bins",
     "Chunk",
     "ClassCodes",
     "Digests",
+    "Positions",
     "Summary",
     "assign",
+    "classify",
     "cluster",
+    "code_class",
     "code_lengths",
+    "coded_bits",
     "count_bytes",
     "count_cells",
     "count_magnitudes",
@@ -192,8 +212,11 @@ __all__ = [
     "pack_bits",
     "pair_symbols",
     "quantize_trellis",
+    "rate_curve",
     "read_class_codes",
     "read_lengths",
+    "round_grid",
+    "round_tiny",
     "select_magnitudes",
     "split_pairs",
     "split_planes",

@@ -179,3 +179,54 @@ def encode_mixed(
 def decode_mixed(
     data: Any, chunks: Array, grouped: bool, odd: int, low: int, positions: Array, /
 ) -> None: ...
+
+# Grids, curves and coded classes (bind_grids.c).
+
+def round_grid(
+    bins: Array,
+    length: int,
+    groups: Array,
+    classes: int,
+    levels: int,
+    bins_a_step: int,
+    lowest: int,
+    slope_factor: float,
+    indices: Array,
+    /,
+) -> tuple[int, int, bytes]: ...
+def classify(
+    counts: Array,
+    alphabet: int,
+    most: int,
+    steps: int,
+    class_bits: int,
+    map_bits: int,
+    least: int,
+    found: Array,
+    /,
+) -> tuple[int, int]: ...
+def coded_bits(counts: Array, alphabet: int, overhead: int, /) -> int: ...
+def code_class(
+    indices: Array, item_size: int, may_pair: bool, counts: Array, /
+) -> tuple[bytes, bytes, int, int]: ...
+def rate_curve(
+    means: Array,
+    counts: Array,
+    width: float,
+    value_bits: float,
+    plan: tuple[Array, ...],
+    bits: Array,
+    errors: Array,
+    hull: Array,
+    /,
+) -> int: ...
+def round_tiny(
+    values: Array,
+    wide: bool,
+    ends: Array,
+    steps: Array,
+    slope_factor: float,
+    left_out: Array,
+    positions: Array,
+    /,
+) -> None: ...

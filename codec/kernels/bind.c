@@ -11,6 +11,7 @@ extern PyMethodDef dcz_runs_methods[];
 extern PyMethodDef dcz_trellis_methods[];
 extern PyMethodDef dcz_weights_methods[];
 extern PyMethodDef dcz_levels_methods[];
+extern PyMethodDef dcz_grids_methods[];
 
 static int add_functions(PyObject *module)
 {
@@ -22,6 +23,7 @@ static int add_functions(PyObject *module)
     if (PyModule_AddFunctions(module, dcz_runs_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_trellis_methods) < 0) return -1;
     if (PyModule_AddFunctions(module, dcz_weights_methods) < 0) return -1;
+    if (PyModule_AddFunctions(module, dcz_grids_methods) < 0) return -1;
     return PyModule_AddFunctions(module, dcz_levels_methods);
 }
 
