@@ -85,7 +85,7 @@ class NpzCheckpoint(Checkpoint):
                     raise InputError("the archive's member is not an .npy array")
                 if name in self.tensors:
                     raise InputError("two of the archive's members have this name")
-                _check_member(member, archive_size)
+                check_member(member, archive_size)
                 self._headers[name] = header = self._read_header(member)
                 self._members[name] = member
                 self.tensors[name] = checked_npy(name, header, member.file_size)
@@ -170,8 +170,16 @@ def _new_member(info: TensorInfo) -> zipfile.ZipInfo:
     return member
 
 
-def _check_member(member: zipfile.ZipInfo, archive_size: int) -> None:
-    """Check that a member's declared sizes are possible before anything is sized by them."""
+def check_member(member: zipfile.ZipInfo, archive_size: int) -> None:
+    """Check that a member's declared sizes are possible before anything is sized by them.
+
+    Raises
+    ------
+    InputError
+        They are not, or the member is encrypted.
+    UnsupportedError
+        It is compressed by anything but deflate.
+    """
     if member.flag_bits & 1:
         raise InputError("the archive's member is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
