@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +38,7 @@ from dcz.formats.checkpoint import (
 from dcz.formats.container import ContainerWriter
 from dcz.formats.digest import CHUNK, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
+from dcz.formats.left_out import left_out_in_short
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.sources import Source, Sources
 from dcz.formats.tensors import Checkpoint, TensorInfo
@@ -58,6 +60,7 @@ def pack(
     jobs: int | None = None,
     progress: Progress | None = None,
     notes: Mapping[str, str] | None = None,
+    key: str | None = None,
 ) -> Report:
     """Pack a checkpoint into a `.dcz` file.
 
@@ -78,6 +81,13 @@ def pack(
         Called with a tensor's name and its number of bytes when it has been encoded.
     notes : mapping of str to str, optional
         What to keep beside the source's metadata, such as the error that the model was measured at.
+    key : str, optional
+        Which part of a training checkpoint to pack, if `source` is a path; see `open_checkpoint`.
+
+    Warns
+    -----
+    UserWarning
+        If the file at a path holds anything else than what is packed, with its names.
 
     Returns
     -------
@@ -92,7 +102,7 @@ def pack(
     OSError
         If a file cannot be read or written.
     """
-    opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
+    opened = nullcontext(source) if isinstance(source, Checkpoint) else _opened(source, key)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
         checkpoint.metadata = checkpoint.metadata | dict(notes or {})
         attempts = _Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
@@ -101,6 +111,13 @@ def pack(
         with _told_of(dest), Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
             return attempts.complete(archive.report(packer.descriptions), packer)
+
+
+def _opened(source: Path, key: str | None) -> Checkpoint:
+    checkpoint = open_checkpoint(source, key=key)
+    if left_out := left_out_in_short(checkpoint):
+        warnings.warn(left_out, stacklevel=3)
+    return checkpoint
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dcz.formats.pickles.numpy_values import NumpyArray
 from dcz.formats.pickles.records import Global, Record
 from dcz.formats.pickles.tensors import as_entry
 
-MAX_NODES = 1 << 20
+MAX_NODES = 1 << 18
 MAX_DEPTH = 64
 MAX_NAME = 1 << 12
 # What may hold a tensor; anything else is not worth a step.
