@@ -100,16 +100,21 @@ def _search(saved: object, depth: int, path: str) -> Contents | None:
             if found is not None:
                 found.left_out += _described(own, path, {key})
                 return found
-    return _as_state_dict(saved, path)
+    return _as_tree(saved, path) if path else _as_state_dict(saved, path)
 
 
 def _as_state_dict(value: object, path: str) -> Contents | None:
     """Return what a module or a mapping with a tensor in it holds; None if it is neither."""
+    if is_module(value) or any(as_entry(inner) is not None for inner in members(value).values()):
+        return _as_tree(value, path)
+    return None
+
+
+def _as_tree(value: object, path: str) -> Contents | None:
+    """Return what a module or a mapping holds, also in mappings of nothing but tensors."""
     if isinstance(value, Record) and is_module(value):
         value = module_entries(value)
     own = members(value)
-    if not any(as_entry(inner) is not None for inner in own.values()):
-        return None
     found = Contents({}, path.removesuffix(".") or None)
     taken, pure = set(), _Pure()
     for key, inner in own.items():
@@ -122,7 +127,7 @@ def _as_state_dict(value: object, path: str) -> Contents | None:
         if inside:
             taken.add(key)
     found.left_out = _described(own, path, taken)
-    return found
+    return found if found.entries else None
 
 
 class _Pure:
