@@ -112,10 +112,10 @@ def _as_state_dict(value: object, path: str) -> Contents | None:
 
 def _as_tree(value: object, path: str) -> Contents | None:
     """Return what a module or a mapping holds, also in mappings of nothing but tensors."""
+    found, kind = Contents({}, path.removesuffix(".") or None), None
     if isinstance(value, Record) and is_module(value):
-        value = module_entries(value)
+        kind, value = value.name, module_entries(value)
     own = members(value)
-    found = Contents({}, path.removesuffix(".") or None)
     taken, pure = set(), _Pure()
     for key, inner in own.items():
         entry, name = as_entry(inner), key_text(key)
@@ -127,6 +127,10 @@ def _as_tree(value: object, path: str) -> Contents | None:
         if inside:
             taken.add(key)
     found.left_out = _described(own, path, taken)
+    if kind is not None:
+        found.left_out.append(
+            LeftOut(f"{path}code", f"the class {kind}, with what else is in it", 0, 0)
+        )
     return found if found.entries else None
 
 
