@@ -37,6 +37,7 @@ examples:
   dcz pack model.pt --calibration model.cal.safetensors --max-error 2e-2
   dcz pack model.pt --bits 5 --note test_error=0.0153
   dcz pack training.ckpt --key model_ema           the average, not the model
+  dcz pack training.ckpt --everything              the optimizer and all else too
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
 a recipe file:
@@ -199,6 +200,8 @@ class _Limits(argparse.Action):
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     _add_key(parser)
+    text = "a PyTorch file with its optimizer and counters, which unpack -o OUT.pt gives back"
+    parser.add_argument("--everything", action="store_true", help=text)
     text = "take module. and _orig_mod. off the names"
     parser.add_argument("--strip-prefix", action="store_true", help=text)
 

@@ -95,7 +95,7 @@ def open_checkpoint(
     OSError
         The file can't be opened.
     """
-    found = _format_of_content(path) or format_of_ending(path)
+    found = format_of_file(path)
     if found is None:
         known = ", ".join(ENDINGS)
         raise UnsupportedError(f"not a known format (known: {known})", file=os.fspath(path))
@@ -149,6 +149,11 @@ def write_checkpoint(
         write = _writer(format or format_of_ending(target))
         with atomic_writer(target) as stream:
             write(stream, infos, read, metadata or {}, ties or {})
+
+
+def format_of_file(path: Path_) -> str | None:
+    """Return the format of a file by its content or, failing that, by its ending."""
+    return _format_of_content(path) or format_of_ending(path)
 
 
 def format_of_ending(path: Path_) -> str | None:

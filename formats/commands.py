@@ -44,7 +44,7 @@ def pack(options: argparse.Namespace) -> int:
                 report = packing.pack(
                     checkpoint,
                     dest,
-                    recipe,
+                    _all_of(recipe, checkpoint),
                     jobs=options.jobs,
                     progress=progress,
                     notes=dict(options.note),
@@ -70,12 +70,26 @@ def pack(options: argparse.Namespace) -> int:
 
 
 def _open_source(path: str, options: argparse.Namespace) -> Checkpoint:
-    """Open what the options `--key` and `--strip-prefix` ask for of a checkpoint."""
+    """Open what `--key`, `--strip-prefix` and `--everything` ask for of a checkpoint."""
     from dcz.formats.checkpoint import open_checkpoint
+    from dcz.formats.everything import open_everything
     from dcz.formats.prefixes import PlainNames
 
+    if options.everything:
+        if options.key is not None or options.strip_prefix:
+            raise RecipeError("--everything takes all as it is; leave out --key and --strip-prefix")
+        return open_everything(path)
     checkpoint = open_checkpoint(path, key=options.key)
     return PlainNames(checkpoint) if options.strip_prefix else checkpoint
+
+
+def _all_of(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+    """The recipe, with rules for what is packed beside a model."""
+    from dcz.formats.structure import EverythingCheckpoint
+
+    if isinstance(checkpoint, EverythingCheckpoint):
+        return checkpoint.exactly_beside(recipe)
+    return recipe
 
 
 def _pack_dest(options: argparse.Namespace) -> str:
@@ -198,6 +212,7 @@ def inspect(options: argparse.Namespace) -> int:
     from dcz.formats.dcz_io import DczCheckpoint
     from dcz.formats.left_out import left_out_lines, left_out_table, prefix_lines
     from dcz.formats.listing import listing
+    from dcz.formats.structure import STRUCTURE_KEY
 
     chosen = {"limits": options.limits, "key": options.key}
     with input_path(options.source) as source, open_checkpoint(source, **chosen) as checkpoint:
@@ -211,7 +226,9 @@ def inspect(options: argparse.Namespace) -> int:
             table = _listing(checkpoint.format, source, rows, checkpoint.metadata)
             _print_json(table | {"file": options.source} | left_out_table(checkpoint))
         else:
-            print(listing(rows, checkpoint.metadata.items()))
+            hidden = {STRUCTURE_KEY: "kept: unpack to .pt for everything"}
+            shown = {name: hidden.get(name, text) for name, text in checkpoint.metadata.items()}
+            print(listing(rows, shown.items()))
             lines = left_out_lines(checkpoint, len(checkpoint.left_out))
             for line in [*lines, *prefix_lines(checkpoint)]:
                 print(line)

@@ -40,7 +40,9 @@ from dcz.formats.digest import CHUNK, combine, tensor_digest
 from dcz.formats.index import Index, TensorEntry
 from dcz.formats.left_out import left_out_in_short
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
+from dcz.formats.rebuild import write_everything
 from dcz.formats.sources import Source, Sources
+from dcz.formats.structure import STRUCTURE_KEY
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
 Path = str | os.PathLike[str]
@@ -439,6 +441,8 @@ def unpack(
 ) -> None:
     """Unpack a `.dcz` file into a checkpoint.
 
+    One that was packed with everything becomes the training checkpoint again in a `.pt` file.
+
     Parameters
     ----------
     source : path
@@ -475,4 +479,9 @@ def unpack(
             return archive[name] if room is None else archive.read(name, room.array(info))
 
         ties = {n: first for n, first in archive.ties.items() if tensor is None}
+        structure = archive.metadata.get(STRUCTURE_KEY)
+        if structure is not None and tensor is None and format_of_ending(dest) == "torch":
+            with located(file=archive.path), atomic_writer(dest) as stream:
+                write_everything(stream, structure, read, ties)
+            return
         write_checkpoint(dest, infos, read, archive.metadata, ties)

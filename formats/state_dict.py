@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from dcz.formats.torch_tensors import array_from_tensor, require_torch, tensor_d
 
 if TYPE_CHECKING:
     import torch
+
+# What each name is read from: a tensor, and the mask if it is a pruned one.
+Sources: TypeAlias = dict[str, tuple[Entry, Entry | None]]
 
 ORIGINAL, MASK = "_orig", "_mask"
 
@@ -45,7 +48,7 @@ class EntriesCheckpoint(Checkpoint):
     def __init__(self, entries: Mapping[str, Entry], path: str) -> None:
         super().__init__(path)
         with located(file=path):
-            self._sources = _fold_pairs(entries)
+            self._sources = self._paired(entries)
         first: dict[object, str] = {}
         for name, (entry, mask) in self._sources.items():
             with located(file=path, tensor=name):
@@ -53,6 +56,10 @@ class EntriesCheckpoint(Checkpoint):
             identity = entry.identity(), None if mask is None else mask.identity()
             if info.numel and first.setdefault(identity, name) != name:
                 self.ties[name] = first[identity]
+
+    def _paired(self, entries: Mapping[str, Entry]) -> Sources:
+        """Return what each name is read from."""
+        return _fold_pairs(entries)
 
     def read(self, name: str) -> Array:
         """Return a read-only view of the tensor, or a copy if it is pruned or not in C order."""
@@ -148,11 +155,11 @@ def _tensors_only(state_dict: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
 
 def _fold_pairs(
     entries: Mapping[str, Entry],
-) -> dict[str, tuple[Entry, Entry | None]]:
+) -> Sources:
     """Return what each name is read from: a tensor, and the mask if it is a pruned one."""
     bases = [name.removesuffix(ORIGINAL) for name in entries if name.endswith(ORIGINAL)]
     pruned = {base for base in bases if _is_pruned(base, entries)}
-    sources: dict[str, tuple[Entry, Entry | None]] = {}
+    sources: Sources = {}
     for name, entry in entries.items():
         base = name.removesuffix(ORIGINAL if name.endswith(ORIGINAL) else MASK)
         if base in pruned:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dcz.codec.errors import InputError
 from dcz.formats.pickles.machine import Arguments, Builder
-from dcz.formats.pickles.records import Defaulted, Ordered, Record, is_usual_key
+from dcz.formats.pickles.records import Defaulted, Global, Ordered, Record, is_usual_key
+
+_MAX_UNUSUAL = 64
 
 
 def _ordered(arguments: Arguments) -> object:
@@ -26,11 +28,23 @@ def _defaulted(arguments: Arguments) -> object:
     return Defaulted(arguments[0] if arguments else None)
 
 
-def _items(arguments: Arguments, name: str) -> list[object]:
+def _set(arguments: Arguments) -> object:
+    items = _items(arguments)
+    return Record(Global("builtins", "set"), arguments) if items is None else set(items)
+
+
+def _frozenset(arguments: Arguments) -> object:
+    items = _items(arguments)
+    return Record(Global("builtins", "frozenset"), arguments) if items is None else frozenset(items)
+
+
+def _items(arguments: Arguments) -> list[object] | None:
+    """Return what a set is to hold; None if that may take long."""
     items = arguments[0] if arguments else []
-    if not isinstance(items, (list, tuple)) or not all(map(is_usual_key, items)):
-        raise InputError(f"its pickle has a {name} of something else than plain values")
-    return list(items)
+    if not isinstance(items, (list, tuple)):
+        raise InputError("its pickle has a set of something else than a list")
+    usual = sum(map(is_usual_key, items))
+    return list(items) if len(items) - usual <= _MAX_UNUSUAL else None
 
 
 def _complex(arguments: Arguments) -> object:
@@ -79,8 +93,8 @@ def _new_object(arguments: Arguments) -> object:
 PLAIN_BUILDERS: dict[str, Builder] = {
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": _defaulted,
-    "builtins.set": lambda arguments: set(_items(arguments, "set")),
-    "builtins.frozenset": lambda arguments: frozenset(_items(arguments, "frozenset")),
+    "builtins.set": _set,
+    "builtins.frozenset": _frozenset,
     "builtins.complex": _complex,
     "builtins.bytes": _bytes,
     "builtins.bytearray": _byte_array,
