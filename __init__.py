@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dcz.formats.archive import Archive
     from dcz.formats.archive import open_archive as open
     from dcz.formats.calibration import pack_model
+    from dcz.formats.everything import pack_everything
     from dcz.formats.limits import DecodeLimits
     from dcz.formats.memory import (
         load_file,
@@ -68,6 +69,7 @@ __all__ = [
     "load_state_dict",
     "open",
     "pack",
+    "pack_everything",
     "pack_model",
     "save_file",
     "save_state_dict",
@@ -83,6 +85,7 @@ _HOMES = {
     "codec.report": ["Report"],
     "formats.archive": ["Archive", "open_archive"],
     "formats.calibration": ["pack_model"],
+    "formats.everything": ["pack_everything"],
     "formats.limits": ["DecodeLimits"],
     "formats.memory": [name for name in __all__ if name.startswith(("load_", "save_"))],
     "formats.packing": ["pack", "unpack"],

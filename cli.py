@@ -36,6 +36,8 @@ examples:
   dcz pack model.pt --recipe layers.toml           settings by tensor name
   dcz pack model.pt --calibration model.cal.safetensors --max-error 2e-2
   dcz pack model.pt --bits 5 --note test_error=0.0153
+  dcz pack training.ckpt --key model_ema           the average, not the model
+  dcz pack training.ckpt --everything              the optimizer and all else too
   cat model.safetensors | dcz pack - -o -          from standard input to standard output
 
 a recipe file:
@@ -196,6 +198,19 @@ class _Limits(argparse.Action):
             parser.error(f"{option}: {error}")
 
 
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    _add_key(parser)
+    text = "a PyTorch file with its optimizer and counters, which unpack -o OUT.pt gives back"
+    parser.add_argument("--everything", action="store_true", help=text)
+    text = "take module. and _orig_mod. off the names"
+    parser.add_argument("--strip-prefix", action="store_true", help=text)
+
+
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    text = "which part of a PyTorch file, as model_ema or callbacks.0.weights (default: its model)"
+    parser.add_argument("--key", metavar="KEY", help=text)
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -253,6 +268,7 @@ def _add_pack(subparsers: Any) -> None:
         metavar="KEY=VALUE",
         help="kept in the file and shown in reports, such as test_error=0.0153; may be repeated",
     )
+    _add_source(parser)
     add("--compare", action="store_true", help="also measure the source through zstd -19 (slow)")
     add("--force", action="store_true", help="replace an existing file that is not a .dcz file")
     _add_jobs(parser)
@@ -275,6 +291,7 @@ def _add_inspect(subparsers: Any) -> None:
     text = "list the tensors of any supported file"
     parser = _command(subparsers, "inspect", commands.inspect, text, _INSPECT_EXAMPLES)
     parser.add_argument("source", metavar="FILE")
+    _add_key(parser)
     _add_limits(parser)
 
 
@@ -295,6 +312,7 @@ def _add_verify(subparsers: Any) -> None:
     parser = _command(subparsers, "verify", commands.verify, text, _VERIFY_EXAMPLES)
     parser.add_argument("source", metavar="FILE", help="the .dcz file")
     parser.add_argument("--against", metavar="SRC", help="the checkpoint it was packed from")
+    _add_source(parser)
     _add_limits(parser)
     _add_jobs(parser)
 

@@ -18,6 +18,7 @@ WANTED = (
     "dcz/codec/calibration/__init__.py",
     "dcz/formats/__init__.py",
     "dcz/formats/FORMAT.md",
+    "dcz/formats/pickles/__init__.py",
     "dcz/training/__init__.py",
 )
 UNWANTED = ("tests", "samples", "benchmarks", "fuzz", "build")

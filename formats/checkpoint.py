@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from dcz.codec.errors import InputError, UnsupportedError, located
+from dcz.codec.errors import InputError, RecipeError, UnsupportedError, located
 from dcz.formats.atomic import atomic_writer
 from dcz.formats.container import MAGIC
 from dcz.formats.dcz_io import DczCheckpoint
@@ -70,13 +70,24 @@ WRITERS: dict[str, Writer] = {
 ONE_AT_A_TIME = ("safetensors", "npz")
 
 
-def open_checkpoint(path: Path_, limits: DecodeLimits = DEFAULT_LIMITS) -> Checkpoint:
+def open_checkpoint(
+    path: Path_, limits: DecodeLimits = DEFAULT_LIMITS, *, key: str | None = None
+) -> Checkpoint:
     """Open a checkpoint, whose format is told by its content or, failing that, by its ending.
 
-    `limits` are for what a `.dcz` file may declare.
+    Parameters
+    ----------
+    path : path
+    limits : DecodeLimits
+        What a `.dcz` file may declare.
+    key : str, optional
+        Which part of a training checkpoint is meant, joined by dots: "model_ema",
+        "callbacks.EMA.weights". By default it is the state dict, under any of the usual names.
 
     Raises
     ------
+    RecipeError
+        There are no tensors under the key, or the format has no keys.
     InputError
         The file can't be read as a checkpoint of its format.
     UnsupportedError
@@ -84,10 +95,14 @@ def open_checkpoint(path: Path_, limits: DecodeLimits = DEFAULT_LIMITS) -> Check
     OSError
         The file can't be opened.
     """
-    found = _format_of_content(path) or format_of_ending(path)
+    found = format_of_file(path)
     if found is None:
         known = ", ".join(ENDINGS)
         raise UnsupportedError(f"not a known format (known: {known})", file=os.fspath(path))
+    if found == TorchCheckpoint.format:
+        return TorchCheckpoint(path, key)
+    if key is not None:
+        raise RecipeError("only files of PyTorch have keys", file=os.fspath(path))
     if found == DczCheckpoint.format:
         return DczCheckpoint(path, limits)
     return READERS[found](path)
@@ -134,6 +149,11 @@ def write_checkpoint(
         write = _writer(format or format_of_ending(target))
         with atomic_writer(target) as stream:
             write(stream, infos, read, metadata or {}, ties or {})
+
+
+def format_of_file(path: Path_) -> str | None:
+    """Return the format of a file by its content or, failing that, by its ending."""
+    return _format_of_content(path) or format_of_ending(path)
 
 
 def format_of_ending(path: Path_) -> str | None:

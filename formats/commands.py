@@ -17,6 +17,7 @@ from dcz.formats.terminal import Progress, input_path, output_path, printable
 
 if TYPE_CHECKING:
     from dcz.codec.recipe import Recipe
+    from dcz.formats.tensors import Checkpoint
 
 DONE, DIFFERENT = range(2)
 _COMPARED_BELOW = 1 << 21
@@ -28,15 +29,15 @@ def pack(options: argparse.Namespace) -> int:
     from dcz.formats import alternatives, packing, tables
     from dcz.formats.advice import advice
     from dcz.formats.archive import Archive
-    from dcz.formats.checkpoint import open_checkpoint
     from dcz.formats.container import MAGIC
+    from dcz.formats.left_out import left_out_lines, left_out_table
 
     recipe = _recipe(options)
     with input_path(options.source) as source, output_path(_pack_dest(options)) as dest:
         _refuse_same(source, dest)
         if not options.force:
             _refuse_overwriting(dest, MAGIC, "a .dcz file; use --force to replace it")
-        with open_checkpoint(source) as checkpoint:
+        with _open_source(source, options) as checkpoint:
             with located(file=str(options.recipe) if options.recipe else None):
                 recipe.check_patterns(list(checkpoint.tensors))
             total = sum(info.nbytes for info in checkpoint.tensors.values())
@@ -44,11 +45,12 @@ def pack(options: argparse.Namespace) -> int:
                 report = packing.pack(
                     checkpoint,
                     dest,
-                    recipe,
+                    _all_of(recipe, checkpoint),
                     jobs=options.jobs,
                     progress=progress,
                     notes=dict(options.note),
                 )
+            beside, told = left_out_table(checkpoint), left_out_lines(checkpoint)
         few = len(report.tensors) <= _COMPARED_TENSORS
         small = few and os.path.getsize(source) <= _COMPARED_BELOW
         if options.compare or small:
@@ -59,13 +61,37 @@ def pack(options: argparse.Namespace) -> int:
             report = dataclasses.replace(report, alternatives=sizes)
     out = sys.stderr if _pack_dest(options) == "-" else sys.stdout
     if options.json:
-        _print_json(report.to_dict(), out)
+        _print_json(report.to_dict() | beside, out)
         return DONE
     tables.show(tables.report_view(report), out)
     print(advice(recipe, report), file=out)
+    print(*told, sep="\n", end="\n" * bool(told), file=out)
     if _pack_dest(options) != "-":
         print(f"wrote {printable(_pack_dest(options))}", file=out)
     return DONE
+
+
+def _open_source(path: str, options: argparse.Namespace) -> Checkpoint:
+    """Open what `--key`, `--strip-prefix` and `--everything` ask for of a checkpoint."""
+    from dcz.formats.checkpoint import open_checkpoint
+    from dcz.formats.everything import open_everything
+    from dcz.formats.prefixes import PlainNames
+
+    if options.everything:
+        if options.key is not None or options.strip_prefix:
+            raise RecipeError("--everything takes all as it is; leave out --key and --strip-prefix")
+        return open_everything(path)
+    checkpoint = open_checkpoint(path, key=options.key)
+    return PlainNames(checkpoint) if options.strip_prefix else checkpoint
+
+
+def _all_of(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+    """The recipe, with rules for what is packed beside a model."""
+    from dcz.formats.structure import EverythingCheckpoint
+
+    if isinstance(checkpoint, EverythingCheckpoint):
+        return checkpoint.exactly_beside(recipe)
+    return recipe
 
 
 def _pack_dest(options: argparse.Namespace) -> str:
@@ -186,10 +212,12 @@ def inspect(options: argparse.Namespace) -> int:
     """List the tensors of any supported file from its headers."""
     from dcz.formats.checkpoint import open_checkpoint
     from dcz.formats.dcz_io import DczCheckpoint
+    from dcz.formats.left_out import left_out_lines, left_out_table, prefix_lines
     from dcz.formats.listing import listing
+    from dcz.formats.structure import STRUCTURE_KEY
 
-    limits = options.limits
-    with input_path(options.source) as source, open_checkpoint(source, limits) as checkpoint:
+    chosen = {"limits": options.limits, "key": options.key}
+    with input_path(options.source) as source, open_checkpoint(source, **chosen) as checkpoint:
         archive = checkpoint.archive if isinstance(checkpoint, DczCheckpoint) else None
         rows = []
         for name, info in checkpoint.tensors.items():
@@ -198,9 +226,14 @@ def inspect(options: argparse.Namespace) -> int:
             rows.append((info, f"= {tie}" if tie else coder))
         if options.json:
             table = _listing(checkpoint.format, source, rows, checkpoint.metadata)
-            _print_json(table | {"file": options.source})
+            _print_json(table | {"file": options.source} | left_out_table(checkpoint))
         else:
-            print(listing(rows, checkpoint.metadata.items()))
+            hidden = {STRUCTURE_KEY: "kept: unpack to .pt for everything"}
+            shown = {name: hidden.get(name, text) for name, text in checkpoint.metadata.items()}
+            print(listing(rows, shown.items()))
+            lines = left_out_lines(checkpoint, len(checkpoint.left_out))
+            for line in [*lines, *prefix_lines(checkpoint)]:
+                print(line)
     return DONE
 
 
@@ -320,11 +353,10 @@ def verify(options: argparse.Namespace) -> int:
 
 def _verify_against(options: argparse.Namespace, source: str) -> int:
     from dcz.formats import compare, tables
-    from dcz.formats.checkpoint import open_checkpoint
     from dcz.formats.dcz_io import DczCheckpoint
 
     with (
-        open_checkpoint(options.against) as original,
+        _open_source(options.against, options) as original,
         DczCheckpoint(source, options.limits) as packed,
     ):
         total = sum(info.nbytes for info in original.tensors.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from dcz.formats.arena import Arena
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.numpy_io import MappingCheckpoint
 from dcz.formats.packing import Path, pack
+from dcz.formats.prefixes import plain_names
 from dcz.formats.state_dict import StateDictCheckpoint
 from dcz.formats.torch_tensors import require_torch, tensor_from_array
 
@@ -104,6 +107,13 @@ def save_state_dict(
 def load_model(model: torch.nn.Module, path: Path, *, jobs: int | None = None) -> None:
     """Load a `.dcz` file into a model, every key accounted for.
 
+    Prefixes of parallel training and of compiling are taken off where the model has none.
+
+    Warns
+    -----
+    UserWarning
+        If prefixes were taken off.
+
     Raises
     ------
     RuntimeError
@@ -111,4 +121,10 @@ def load_model(model: torch.nn.Module, path: Path, *, jobs: int | None = None) -
     CorruptError, UnsupportedError, LimitError
         If the file cannot be read.
     """
-    model.load_state_dict(load_state_dict(path, jobs=jobs), strict=True)
+    state, wanted = load_state_dict(path, jobs=jobs), set(model.state_dict())
+    with located(file=os.fspath(path)):
+        plain = plain_names(state)
+    if not wanted.issuperset(state) and wanted.issuperset(plain.values()):
+        warnings.warn(f"{path}: the prefixes of its names were taken off", stacklevel=2)
+        state = {plain[name]: tensor for name, tensor in state.items()}
+    model.load_state_dict(state, strict=True)

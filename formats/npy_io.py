@@ -86,8 +86,6 @@ def parse_npy_header(head: bytes) -> NpyHeader:
         shape, fortran, dtype = _HEADER_READERS[version](stream)
     except _HEADER_FAULTS as error:
         raise InputError(f"not a valid NumPy array: {_first_line(error)}") from None
-    if dtype.hasobject:
-        raise InputError("holds Python objects, which are a pickle and never loaded")
     if any(type(size) is not int or size < 0 for size in shape):
         raise InputError(f"shape {shape} is not of non-negative integers")
     return NpyHeader(dtype, shape, fortran, stream.tell())
@@ -95,6 +93,8 @@ def parse_npy_header(head: bytes) -> NpyHeader:
 
 def checked_npy(name: str, header: NpyHeader, file_size: int) -> TensorInfo:
     """Describe the array, whose declared size must be what stands behind its header."""
+    if header.dtype.hasobject:
+        raise InputError("holds Python objects, which are a pickle and never loaded")
     info = checked_info(name, header.dtype, header.shape)
     present = file_size - header.size
     if info.nbytes != present:

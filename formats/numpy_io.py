@@ -15,6 +15,7 @@ from dcz.formats.npy_io import MAX_HEADER_BYTES, NpyHeader, checked_npy, npy_arr
 from dcz.formats.tensors import (
     Array,
     Checkpoint,
+    LeftOut,
     Read,
     TensorInfo,
     bytes_of,
@@ -28,16 +29,27 @@ from dcz.formats.zip_damage import zip_damage_refused
 MAX_DEFLATE_RATIO = 1032
 MAX_MEMBER_NAME_BYTES = 65_535
 _CHUNK_BYTES = 1 << 20
+# Kinds of arrays that are passed over, in words.
+_NO_NUMBERS = {
+    "U": "text",
+    "S": "bytes",
+    "O": "Python objects, which are never loaded",
+    "M": "dates",
+    "m": "spans of time",
+    "V": "structures",
+}
 
 
 class NpzCheckpoint(Checkpoint):
     """A `.npz` archive; one array at a time is read from it, and no pickle ever.
 
+    Arrays of text, dates, structures and objects are left out, if there are others.
+
     Raises
     ------
     InputError
-        The archive is damaged, holds Python objects or anything but arrays, or declares a
-        size that its content can't have.
+        The archive is damaged, holds nothing but Python objects or anything but arrays, or
+        declares a size that its content can't have.
     UnsupportedError
         An element type or a kind of compression this release does not know.
     """
@@ -78,17 +90,30 @@ class NpzCheckpoint(Checkpoint):
 
     def _list(self) -> None:
         archive_size = os.path.getsize(self.path)
+        others: dict[str, tuple[NpyHeader, int]] = {}
         for member in self._archive.infolist():
             name = member.filename.removesuffix(".npy")
             with located(tensor=name):
                 if name == member.filename:
                     raise InputError("the archive's member is not an .npy array")
-                if name in self.tensors:
+                if name in self.tensors or name in others:
                     raise InputError("two of the archive's members have this name")
-                _check_member(member, archive_size)
-                self._headers[name] = header = self._read_header(member)
-                self._members[name] = member
+                check_member(member, archive_size)
+                header = self._read_header(member)
+                if header.dtype.kind in _NO_NUMBERS:
+                    others[name] = header, member.file_size
+                    continue
+                self._headers[name], self._members[name] = header, member
                 self.tensors[name] = checked_npy(name, header, member.file_size)
+        self._leave_out(others)
+
+    def _leave_out(self, others: Mapping[str, tuple[NpyHeader, int]]) -> None:
+        """Pass over arrays of no numbers, unless there are no others."""
+        for name, (header, size) in others.items():
+            if not self.tensors:
+                with located(tensor=name):
+                    checked_npy(name, header, size)
+            self.left_out.append(LeftOut(name, f"array of {_NO_NUMBERS[header.dtype.kind]}", 0, 0))
 
     def _read_header(self, member: zipfile.ZipInfo) -> NpyHeader:
         with zip_damage_refused(), self._archive.open(member) as stream:
@@ -170,8 +195,16 @@ def _new_member(info: TensorInfo) -> zipfile.ZipInfo:
     return member
 
 
-def _check_member(member: zipfile.ZipInfo, archive_size: int) -> None:
-    """Check that a member's declared sizes are possible before anything is sized by them."""
+def check_member(member: zipfile.ZipInfo, archive_size: int) -> None:
+    """Check that a member's declared sizes are possible before anything is sized by them.
+
+    Raises
+    ------
+    InputError
+        They are not, or the member is encrypted.
+    UnsupportedError
+        It is compressed by anything but deflate.
+    """
     if member.flag_bits & 1:
         raise InputError("the archive's member is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 
@@ -21,8 +22,11 @@ from dcz.formats.checkpoint import (
     open_checkpoint,
     write_checkpoint,
 )
+from dcz.formats.left_out import left_out_in_short
 from dcz.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from dcz.formats.packer import Progress
+from dcz.formats.rebuild import write_everything
+from dcz.formats.structure import STRUCTURE_KEY
 from dcz.formats.tensors import Checkpoint, TensorInfo
 
 Path = str | os.PathLike[str]
@@ -36,6 +40,7 @@ def pack(
     jobs: int | None = None,
     progress: Progress | None = None,
     notes: Mapping[str, str] | None = None,
+    key: str | None = None,
 ) -> Report:
     """Pack a checkpoint into a `.dcz` file.
 
@@ -56,6 +61,13 @@ def pack(
         Called with a tensor's name and its number of bytes when it has been encoded.
     notes : mapping of str to str, optional
         What to keep beside the source's metadata, such as the error that the model was measured at.
+    key : str, optional
+        Which part of a training checkpoint to pack, if `source` is a path; see `open_checkpoint`.
+
+    Warns
+    -----
+    UserWarning
+        If the file at a path holds anything else than what is packed, with its names.
 
     Returns
     -------
@@ -70,7 +82,7 @@ def pack(
     OSError
         If a file cannot be read or written.
     """
-    opened = nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source)
+    opened = nullcontext(source) if isinstance(source, Checkpoint) else _opened(source, key)
     with opened as checkpoint, atomic_writer(dest) as stream, located(file=checkpoint.path):
         checkpoint.metadata = checkpoint.metadata | dict(notes or {})
         attempts = Attempts(checkpoint, stream, recipe or Recipe(), jobs, progress)
@@ -79,6 +91,13 @@ def pack(
         with _told_of(dest), Archive(stream.name, jobs=jobs) as archive:
             verify(archive)
             return attempts.complete(archive.report(packer.descriptions), packer)
+
+
+def _opened(source: Path, key: str | None) -> Checkpoint:
+    checkpoint = open_checkpoint(source, key=key)
+    if left_out := left_out_in_short(checkpoint):
+        warnings.warn(left_out, stacklevel=3)
+    return checkpoint
 
 
 @contextmanager
@@ -124,6 +143,8 @@ def unpack(
 ) -> None:
     """Unpack a `.dcz` file into a checkpoint.
 
+    One that was packed with everything becomes the training checkpoint again in a `.pt` file.
+
     Parameters
     ----------
     source : path
@@ -160,4 +181,9 @@ def unpack(
             return archive[name] if room is None else archive.read(name, room.array(info))
 
         ties = {n: first for n, first in archive.ties.items() if tensor is None}
+        structure = archive.metadata.get(STRUCTURE_KEY)
+        if structure is not None and tensor is None and format_of_ending(dest) == "torch":
+            with located(file=archive.path), atomic_writer(dest) as stream:
+                write_everything(stream, structure, read, ties)
+            return
         write_checkpoint(dest, infos, read, archive.metadata, ties)

@@ -19,6 +19,7 @@ from dcz.formats.dtypes import by_numpy, by_safetensors
 from dcz.formats.tensors import (
     Array,
     Checkpoint,
+    LeftOut,
     Read,
     TensorInfo,
     bytes_of,
@@ -63,7 +64,10 @@ class SafetensorsCheckpoint(Checkpoint):
             for name, entry in header.items():
                 with located(tensor=name):
                     self.tensors[name], self._starts[name] = _entry(name, entry)
-            _check_layout(self.tensors, self._starts, self._data.size)
+            end = _check_layout(self.tensors, self._starts, self._data.size)
+        if end != self._data.size:
+            size = self._data.size - end
+            self.left_out.append(LeftOut("end of file", f"{size:,} bytes of no tensor", 0, 0))
 
     def read(self, name: str) -> Array:
         """Return a read-only view of the mapped file."""
@@ -189,8 +193,11 @@ def _sizes(value: object, what: str) -> list[int]:
     raise InputError(f"{what} is not a list of non-negative integers")
 
 
-def _check_layout(tensors: dict[str, TensorInfo], starts: dict[str, int], size: int) -> None:
-    """Check that the tensors cover the data from its start to its end, each byte once."""
+def _check_layout(tensors: dict[str, TensorInfo], starts: dict[str, int], size: int) -> int:
+    """Check that the tensors follow each other from the data's start, and return where they end.
+
+    Some tools pad files behind the last tensor.
+    """
     end = 0
     for name, start in sorted(starts.items(), key=lambda item: (item[1], tensors[item[0]].nbytes)):
         if start != end:
@@ -199,8 +206,9 @@ def _check_layout(tensors: dict[str, TensorInfo], starts: dict[str, int], size: 
         end = start + tensors[name].nbytes
         if end > size:
             raise InputError(f"ends at {end}, past the end of the data at {size}", tensor=name)
-    if end != size:
-        raise InputError(f"{size - end} bytes after the last tensor belong to none")
+    if end != size and not tensors:
+        raise InputError(f"{size} bytes belong to no tensor")
+    return end
 
 
 def _file_position(info: TensorInfo) -> tuple[int, str]:

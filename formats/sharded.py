@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from dcz.codec.errors import InputError, located
@@ -57,6 +58,9 @@ class ShardedCheckpoint(Checkpoint):
                 if self._shard_of.get(name) != shard:
                     raise InputError(f"in {shard}, where the index does not put it", tensor=name)
             self.metadata = checkpoint.metadata | self.metadata
+            self.left_out += [
+                replace(part, key=f"{shard}: {part.key}") for part in checkpoint.left_out
+            ]
 
 
 def _weight_map(path: str) -> dict[str, str]:

@@ -1,13 +1,14 @@
-"""Finds the state dict in what a training script saved, and presents it as a checkpoint."""
+"""Presents named tensors as a checkpoint: those of a file, or a PyTorch state dict in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from dcz.codec.errors import InputError, located
+from dcz.formats.pickles.entries import Entry
 from dcz.formats.tensors import (
     CORNER,
     Array,
@@ -22,35 +23,73 @@ from dcz.formats.torch_tensors import array_from_tensor, require_torch, tensor_d
 if TYPE_CHECKING:
     import torch
 
-# The names that training scripts use, the first that fits wins: weights as trained before
-# their moving average.
-STATE_DICT_KEYS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "module",
-    "net",
-    "network",
-    "weights",
-    "params",
-    "params_ema",
-    "ema_state_dict",
-    "state_dict_ema",
-    "model_ema",
-    "ema",
-)
-MAX_NESTING = 2
+# What each name is read from: a tensor, and the mask if it is a pruned one.
+Sources: TypeAlias = dict[str, tuple[Entry, Entry | None]]
+
 ORIGINAL, MASK = "_orig", "_mask"
 
 
-class StateDictCheckpoint(Checkpoint):
-    """A PyTorch state dict in memory, which is neither copied nor changed.
+class EntriesCheckpoint(Checkpoint):
+    """Named tensors, which are neither copied nor changed.
 
     A pair `NAME_orig`, `NAME_mask` of torch.nn.utils.prune becomes the pruned `NAME`, in the
-    place of the first of the two. An entry that is None holds nothing and is left out; any
-    other that is no tensor (extra state, a counter) is refused, since leaving it out would
-    make another model.
+    place of the first of the two.
+
+    Raises
+    ------
+    InputError
+        A tensor's elements can't be read.
+    UnsupportedError
+        An element type this release does not know.
+    """
+
+    format = "torch"
+
+    def __init__(self, entries: Mapping[str, Entry], path: str) -> None:
+        super().__init__(path)
+        with located(file=path):
+            self._sources = self._paired(entries)
+        first: dict[object, str] = {}
+        for name, (entry, mask) in self._sources.items():
+            with located(file=path, tensor=name):
+                self.tensors[name] = info = entry.info(name)
+            identity = entry.identity(), None if mask is None else mask.identity()
+            if info.numel and first.setdefault(identity, name) != name:
+                self.ties[name] = first[identity]
+
+    def _paired(self, entries: Mapping[str, Entry]) -> Sources:
+        """Return what each name is read from."""
+        return _fold_pairs(entries)
+
+    def read(self, name: str) -> Array:
+        """Return a read-only view of the tensor, or a copy if it is pruned or not in C order."""
+        entry, mask = self._sources[name]
+        with located(file=self.path, tensor=name):
+            values = entry.array()
+            if mask is None:
+                return values
+            kept = mask.array() != 0
+        return canonical_array(np.where(kept, values, np.zeros((), values.dtype)))
+
+    def corner(self, name: str) -> Array:
+        """Return the first elements along each axis."""
+        entry, mask = self._sources[name]
+        if mask is not None:
+            return corner_of(self.read(name))
+        with located(file=self.path, tensor=name):
+            return entry.corner()
+
+    def close(self) -> None:
+        """Let go of the tensors; arrays that were read stay valid."""
+        self._sources = {}
+        self.tensors = {}
+
+
+class StateDictCheckpoint(EntriesCheckpoint):
+    """A PyTorch state dict in memory.
+
+    An entry that is None holds nothing and is left out; any other that is no tensor (extra state,
+    a counter) is refused, since leaving it out would make another model.
 
     Raises
     ------
@@ -60,98 +99,41 @@ class StateDictCheckpoint(Checkpoint):
         An element type this release does not know.
     """
 
-    format = "torch"
-
     def __init__(self, state_dict: Mapping[str, torch.Tensor], path: str = "<state_dict>") -> None:
-        super().__init__(path)
-        self._views: dict[str, Array] = {}
         with located(file=path):
-            self._sources = _fold_pairs(_tensors_only(state_dict))
-        first: dict[object, str] = {}
-        for name, (tensor, mask) in self._sources.items():
-            with located(file=path, tensor=name):
-                self.tensors[name] = info = _described(name, tensor)
-            identity = _identity(tensor), None if mask is None else _identity(mask)
-            if info.numel and first.setdefault(identity, name) != name:
-                self.ties[name] = first[identity]
+            tensors = _tensors_only(state_dict)
+        super().__init__({name: LiveTensor(tensor) for name, tensor in tensors.items()}, path)
 
-    def read(self, name: str) -> Array:
-        """Return a read-only view of the tensor, or a copy if it is pruned or not in C order."""
-        if name in self._views:
-            return self._views[name]
-        tensor, mask = self._sources[name]
-        with located(file=self.path, tensor=name):
-            values = array_from_tensor(tensor)
-            if mask is None:
-                if _is_view(values, tensor):
-                    self._views[name] = values
-                return values
-            kept = array_from_tensor(mask) != 0
-        return canonical_array(np.where(kept, values, np.zeros((), values.dtype)))
 
-    def corner(self, name: str) -> Array:
+class LiveTensor(Entry):
+    """A tensor of PyTorch in memory."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+        self._kept: Array | None = None
+
+    def info(self, name: str) -> TensorInfo:
+        """Describe it; refuse what has no plain elements."""
+        return checked_info(name, tensor_dtype(self._tensor).numpy, tuple(self._tensor.shape))
+
+    def array(self) -> Array:
+        """Return a view of it, or a copy if it is not in C order."""
+        if self._kept is not None:
+            return self._kept
+        values = array_from_tensor(self._tensor)
+        if values.ctypes.data == self._tensor.data_ptr():
+            self._kept = values
+        return values
+
+    def corner(self) -> Array:
         """Return the first elements along each axis."""
-        tensor, mask = self._sources[name]
-        if mask is not None or tensor.is_contiguous():
-            return corner_of(self.read(name))
-        with located(file=self.path, tensor=name):
-            return array_from_tensor(tensor[(slice(CORNER),) * tensor.dim()])
+        if self._tensor.is_contiguous():
+            return corner_of(self.array())
+        return array_from_tensor(self._tensor[(slice(CORNER),) * self._tensor.dim()])
 
-    def close(self) -> None:
-        """Let go of the tensors; arrays that were read stay valid."""
-        self._sources = {}
-        self._views = {}
-        self.tensors = {}
-
-
-def find_state_dict(saved: object) -> tuple[Mapping[str, torch.Tensor], str | None]:
-    """Return the state dict in a saved object, and the key it was under (nested: joined by a dot).
-
-    It is looked for under the usual names first, then the object itself may be it, and at
-    last a single entry that is one under any name. What else a training checkpoint holds
-    (optimizer, epoch) is passed over.
-
-    Raises
-    ------
-    InputError
-        There is none, or there are several and none has a usual name.
-    """
-    found = _search(saved, MAX_NESTING)
-    if found is not None:
-        return found
-    candidates = _candidates(saved)
-    if len(candidates) == 1:
-        return candidates.popitem()[::-1]
-    if candidates:
-        names = ", ".join(repr(name) for name in candidates)
-        raise InputError(f"holds several state dicts ({names}): save the one you mean by itself")
-    raise InputError(f"holds no state dict but a {type(saved).__name__}")
-
-
-def _search(saved: object, depth: int) -> tuple[Mapping[str, torch.Tensor], str | None] | None:
-    if not isinstance(saved, Mapping):
-        return None
-    for key in STATE_DICT_KEYS if depth else ():
-        inner = _search(saved.get(key), depth - 1)
-        if inner is not None:
-            state_dict, nested = inner
-            return state_dict, key if nested is None else f"{key}.{nested}"
-    return (saved, None) if _is_state_dict(saved) else None
-
-
-def _candidates(saved: object) -> dict[str, Mapping[str, torch.Tensor]]:
-    entries = saved.items() if isinstance(saved, Mapping) else ()
-    return {str(key): value for key, value in entries if value and _is_state_dict(value)}
-
-
-def _is_state_dict(value: object) -> bool:
-    """Tell whether it maps names to anything with a tensor in it, or is empty."""
-    require_torch()
-    import torch
-
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        return False
-    return not value or any(isinstance(entry, torch.Tensor) for entry in value.values())
+    def identity(self) -> object:
+        """Return place and layout."""
+        return _identity(self._tensor)
 
 
 def _tensors_only(state_dict: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
@@ -172,37 +154,31 @@ def _tensors_only(state_dict: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
 
 
 def _fold_pairs(
-    tensors: dict[str, torch.Tensor],
-) -> dict[str, tuple[torch.Tensor, torch.Tensor | None]]:
+    entries: Mapping[str, Entry],
+) -> Sources:
     """Return what each name is read from: a tensor, and the mask if it is a pruned one."""
-    bases = [name.removesuffix(ORIGINAL) for name in tensors if name.endswith(ORIGINAL)]
-    pruned = {base for base in bases if _is_pruned(base, tensors)}
-    sources: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = {}
-    for name, tensor in tensors.items():
+    bases = [name.removesuffix(ORIGINAL) for name in entries if name.endswith(ORIGINAL)]
+    pruned = {base for base in bases if _is_pruned(base, entries)}
+    sources: Sources = {}
+    for name, entry in entries.items():
         base = name.removesuffix(ORIGINAL if name.endswith(ORIGINAL) else MASK)
         if base in pruned:
-            sources[base] = tensors[base + ORIGINAL], tensors[base + MASK]
+            sources[base] = entries[base + ORIGINAL], entries[base + MASK]
         else:
-            sources[name] = tensor, None
+            sources[name] = entry, None
     return sources
 
 
-def _is_pruned(base: str, tensors: dict[str, torch.Tensor]) -> bool:
+def _is_pruned(base: str, entries: Mapping[str, Entry]) -> bool:
     """Tell whether two tensors are a pruned weight and its mask, and don't just sound like it."""
-    original, mask = tensors.get(base + ORIGINAL), tensors.get(base + MASK)
-    if original is None or mask is None or base in tensors or original.shape != mask.shape:
+    original, mask = entries.get(base + ORIGINAL), entries.get(base + MASK)
+    if original is None or mask is None or base in entries:
         return False
     with located(tensor=base + MASK):
-        kept = array_from_tensor(mask)
+        if mask.info(base + MASK).shape != original.info(base + ORIGINAL).shape:
+            return False
+        kept = mask.array()
     return bool(np.all((kept == 0) | (kept == 1)))
-
-
-def _described(name: str, tensor: torch.Tensor) -> TensorInfo:
-    return checked_info(name, tensor_dtype(tensor).numpy, tuple(tensor.shape))
-
-
-def _is_view(array: Array, tensor: torch.Tensor) -> bool:
-    return bool(array.ctypes.data == tensor.data_ptr())
 
 
 def _identity(tensor: torch.Tensor) -> object:

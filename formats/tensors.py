@@ -41,6 +41,26 @@ class TensorInfo:
         return self.numel * self.dtype.itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that a file holds beside the tensors that are read of it.
+
+    Attributes
+    ----------
+    key : str
+        The way to it, joined by dots.
+    what : str
+        What it is, in a few words.
+    tensors, nbytes : int
+        How many tensors it holds, and how large they are.
+    """
+
+    key: str
+    what: str
+    tensors: int
+    nbytes: int
+
+
 class Checkpoint(ABC):
     """An open checkpoint: a context manager that lists its tensors and reads them one by one.
 
@@ -58,6 +78,8 @@ class Checkpoint(ABC):
         Name to an earlier name that lies in exactly the same memory.
     state_dict_key : str or None
         Under which key of a training checkpoint the tensors were found.
+    left_out : list of LeftOut
+        What else the file holds.
     """
 
     format: ClassVar[str]
@@ -68,6 +90,7 @@ class Checkpoint(ABC):
         self.metadata: dict[str, str] = {}
         self.ties: dict[str, str] = {}
         self.state_dict_key: str | None = None
+        self.left_out: list[LeftOut] = []
 
     @abstractmethod
     def read(self, name: str) -> Array:

@@ -17,6 +17,7 @@ from dcz.codec.errors import InputError, UnsupportedError
 from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
 from dcz.formats.dtypes import DTYPES
 from dcz.formats.numpy_io import MappingCheckpoint
+from dcz.formats.packing import pack
 
 NATIVE = [row for row in DTYPES if row.is_native]
 SHAPES = [(), (0,), (2, 0, 3), (1,), (300,), (4, 5, 6)]
@@ -177,9 +178,30 @@ class Touches:
         return os.system, (f"touch {self.path}",)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.array(["a", "bc"]),
+        np.array([b"a"]),
+        np.array(["2020"], "M8[D]"),
+        np.array([1], "m8[s]"),
+        np.zeros(2, [("a", "f4")]),
+        np.array([None, "x"], object),
+    ],
+    ids=["text", "bytes", "dates", "spans", "structures", "objects"],
+)
+def test_arrays_of_no_numbers_are_left_out_and_told(tmp_path: Path, other: Any) -> None:
+    np.savez(tmp_path / "m.npz", a=np.arange(3.0), other=other, b=np.ones(1))
+    with open_checkpoint(tmp_path / "m.npz") as checkpoint:
+        assert list(checkpoint.tensors) == ["a", "b"]
+        assert [part.key for part in checkpoint.left_out] == ["other"]
+    with pytest.warns(UserWarning, match=r"m\.npz: left out were other$"):
+        pack(tmp_path / "m.npz", tmp_path / "m.dcz")
+
+
 def test_object_arrays_are_refused_and_not_run(tmp_path: Path) -> None:
     poison = np.array([Touches(tmp_path / "ran")], object)
-    np.savez(tmp_path / "m.npz", fine=np.zeros(1), poison=poison)
+    np.savez(tmp_path / "m.npz", poison=poison)
     np.save(tmp_path / "poison.npy", poison, allow_pickle=True)
     for file in ("m.npz", "poison.npy"):
         with pytest.raises(InputError, match="pickle and never loaded") as caught:

@@ -17,6 +17,7 @@ from dcz.codec.errors import InputError, UnsupportedError
 from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
 from dcz.formats.dtypes import DTYPES
 from dcz.formats.numpy_io import MappingCheckpoint
+from dcz.formats.packing import pack
 from dcz.formats.safetensors_io import SafetensorsCheckpoint
 from dcz.formats.tensors import checked_info
 
@@ -276,8 +277,7 @@ FAULTS = {
         "overlap|hole",
     ),
     "past the end": (dumped({"a": entry("U8", [9], [0, 9])}), "past the end of the data"),
-    "bytes left over": (dumped({"a": entry("U8", [7], [0, 7])}), "1 bytes after the last"),
-    "bytes and no tensor": (dumped({}), "8 bytes after the last"),
+    "bytes and no tensor": (dumped({}), "8 bytes belong to no tensor"),
 }
 
 
@@ -290,6 +290,20 @@ def test_faulty_file_is_refused_with_the_cause(tmp_path: Path, fault: str) -> No
         open_checkpoint(path)
     assert caught.value.file == str(path)
     assert str(path) in str(caught.value)
+
+
+def test_padding_is_left_out_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(dumped({"a": entry("U8", [7], [0, 7])}))
+    with open_checkpoint(path) as checkpoint:
+        assert checkpoint.read("a").size == 7
+        assert [part.what for part in checkpoint.left_out] == ["1 bytes of no tensor"]
+    with pytest.warns(UserWarning, match=r"m\.safetensors: left out were end of file$"):
+        pack(path, tmp_path / "m.dcz")
+    index = {"weight_map": {"a": "m.safetensors"}}
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps(index))
+    with open_checkpoint(tmp_path / "m.safetensors.index.json") as checkpoint:
+        assert [part.key for part in checkpoint.left_out] == ["m.safetensors: end of file"]
 
 
 def test_every_prefix_of_a_file_is_refused(tmp_path: Path) -> None:

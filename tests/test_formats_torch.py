@@ -76,11 +76,8 @@ def assert_reads(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 @BOTH_FORMATS
 def test_every_type_and_shape_is_read_bit_for_bit(tmp_path: Path, is_zip: bool) -> None:
-    # PyTorch's older format, read with weights_only, has no types that are younger than it.
-    young = () if is_zip else ("float8", "uint16", "uint32", "uint64")
-    arrays = {name: array for name, array in ARRAYS.items() if not name.startswith(young)}
-    tensors = {name: oracle_tensor(array) for name, array in arrays.items()}
-    assert_reads(save(tmp_path / "m.pt", tensors, is_zip), arrays)
+    tensors = {name: oracle_tensor(array) for name, array in ARRAYS.items()}
+    assert_reads(save(tmp_path / "m.pt", tensors, is_zip), ARRAYS)
 
 
 def test_torch_loads_what_is_written_bit_for_bit(tmp_path: Path) -> None:
@@ -347,26 +344,60 @@ def test_state_dict_is_found(tmp_path: Path, case: str, is_zip: bool) -> None:
 
 
 REFUSED = {
-    "tensor": (torch.ones(2), "no state dict but a Tensor"),
-    "list": ([STATE], "no state dict but a list"),
-    "number": (3, "no state dict but a int"),
-    "no tensors": ({"epoch": 3}, "no state dict but a dict"),
-    "several": ({"generator": STATE, "critic": OTHER}, "'generator', 'critic'"),
-    "too deep": ({"x": {"y": {"z": STATE}}}, "no state dict"),
-    "counter among tensors": (STATE | {"epoch": 3}, "tensor 'epoch'.*int and not a tensor"),
-    "extra state": (STATE | {"m._extra_state": {"a": 1}}, "dict and not a tensor"),
-    "module of tensors": (STATE | {"sub": OTHER}, "'sub'.*dict and not a tensor"),
-    "number as a name": ({"state_dict": {"a": torch.ones(1), 7: torch.ones(1)}}, "no state dict"),
+    "number": (3, "holds no tensors but 3$"),
+    "no tensors": ({"epoch": 3}, "holds no tensors but dict of 1$"),
+    "an object": (argparse.Namespace(lr=1), "no tensors but argparse.Namespace, an object that"),
+    "two of one name": ({"a.b": torch.ones(1), "a": OTHER | {"b": torch.ones(1)}}, "'a.b': two"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_state_dict_is_refused(tmp_path: Path, case: str) -> None:
+def test_what_has_no_tensors_is_refused(tmp_path: Path, case: str) -> None:
     value, cause = REFUSED[case]
     path = save(tmp_path / "m.pt", value)
     with pytest.raises(InputError, match=cause) as caught:
         open_checkpoint(path)
     assert caught.value.file == str(path)
+
+
+# What is saved, the names of the tensors that are read, and the keys of what is left out.
+PARTS: dict[str, tuple[Any, list[str], list[str]]] = {
+    "tensor": (torch.ones(2), ["tensor"], []),
+    "list": ([STATE], ["0.a", "0.b"], []),
+    "several": (
+        {"generator": STATE, "critic": OTHER, "step": 3},
+        ["generator.a", "generator.b", "critic.c"],
+        ["step"],
+    ),
+    "deep": ({"x": {"y": {"z": STATE}}}, ["x.y.z.a", "x.y.z.b"], []),
+    "counter among tensors": (STATE | {"epoch": 3}, ["a", "b"], ["epoch"]),
+    "extra state": (STATE | {"m._extra_state": {"a": 1}}, ["a", "b"], ["m._extra_state"]),
+    "module of tensors": (STATE | {"sub": OTHER}, ["a", "b", "sub.c"], []),
+    "number as a name": ({"state_dict": {"a": torch.ones(1), 7: torch.ones(1)}}, ["a", "7"], []),
+    "optimizer": (
+        {"state": {0: {"step": 1, "m": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]},
+        ["state.0.m"],
+        [],
+    ),
+    "training": (
+        {"model": STATE, "ema": OTHER, "opt": {"state": {0: OTHER}}, "epoch": 3, "none": None},
+        ["a", "b"],
+        ["ema", "opt", "epoch"],
+    ),
+    "none among tensors": ({"a": torch.ones(1), "bias": None}, ["a"], []),
+    "objects": ({"model": STATE, "args": argparse.Namespace(lr=1)}, ["a", "b"], ["args"]),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+@BOTH_FORMATS
+def test_every_tensor_is_read_or_said_to_be_left_out(
+    tmp_path: Path, case: str, is_zip: bool
+) -> None:
+    value, names, left_out = PARTS[case]
+    with open_checkpoint(save(tmp_path / "m.pt", value, is_zip)) as checkpoint:
+        assert list(checkpoint.tensors) == names
+        assert [part.key for part in checkpoint.left_out] == left_out
 
 
 def test_state_dict_in_memory_must_map_names_to_tensors() -> None:
@@ -389,37 +420,31 @@ class Poison:
 
 @BOTH_FORMATS
 @pytest.mark.parametrize("place", ["entry", "wrapper", "whole"])
-def test_poisoned_pickle_is_refused_and_not_run(tmp_path: Path, is_zip: bool, place: str) -> None:
+def test_poisoned_pickle_is_not_run(tmp_path: Path, is_zip: bool, place: str) -> None:
     poison = Poison(tmp_path / "ran")
     values = {"entry": STATE | {"x": poison}, "wrapper": {"model": STATE, "x": poison}}
     path = save(tmp_path / "m.pt", values.get(place, poison), is_zip)
-    with pytest.raises(InputError, match=r"holds code \((posix|nt)\.system\).*refused") as caught:
-        open_checkpoint(path)
-    assert caught.value.file == str(path) and "\n" not in str(caught.value)
+    if place == "whole":
+        with pytest.raises(InputError, match=r"(posix|nt)\.system, an object that was not made"):
+            open_checkpoint(path)
+    else:
+        with open_checkpoint(path) as checkpoint:
+            assert [checkpoint.read(name).tolist() for name in checkpoint.tensors] == [[1, 1], [0]]
+            (left,) = checkpoint.left_out
+        assert left.key == "x" and left.what.endswith("system, an object that was not made")
     assert not (tmp_path / "ran").exists()
     # The poison is real: the same bytes do run in a loader that trusts them.
     torch.load(path, weights_only=False)
     assert (tmp_path / "ran").exists()
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_bare_poisoned_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int) -> None:
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_bare_poisoned_pickle_is_not_run(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "m.pt"
     path.write_bytes(pickle.dumps({"w": Poison(tmp_path / "ran")}, protocol))
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="no tensors"):
         open_checkpoint(path)
     assert not (tmp_path / "ran").exists()
-
-
-@BOTH_FORMATS
-def test_other_objects_are_refused_with_their_class(tmp_path: Path, is_zip: bool) -> None:
-    path = save(tmp_path / "m.pt", {"model": STATE, "args": argparse.Namespace(lr=1)}, is_zip)
-    with pytest.raises(InputError, match=r"argparse\.Namespace\), which is never run"):
-        open_checkpoint(path)
-    path = save(tmp_path / "m.pt", torch.nn.Linear(1, 1), is_zip)
-    with pytest.raises(InputError, match=r"torch\.nn.*save model\.state_dict\(\) alone"):
-        open_checkpoint(path)
 
 
 def damaged_files() -> dict[str, bytes]:
@@ -449,13 +474,6 @@ def test_damaged_file_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     assert "\n" not in str(caught.value) and len(caught.value.cause) > 20
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_torchscript_is_refused(tmp_path: Path) -> None:
-    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "m.pt")
-    with pytest.raises(InputError, match="TorchScript"):
-        open_checkpoint(tmp_path / "m.pt")
-
-
 def test_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_checkpoint(tmp_path / "m.pt")
@@ -466,7 +484,7 @@ def test_failing_disk_stays_an_os_error(tmp_path: Path, monkeypatch: Any) -> Non
         raise OSError(5, "Input/output error")
 
     path = save(tmp_path / "m.pt", STATE)
-    monkeypatch.setattr(torch, "load", fail)
+    monkeypatch.setattr("mmap.mmap", fail)
     with pytest.raises(OSError, match="Input/output"):
         open_checkpoint(path)
 

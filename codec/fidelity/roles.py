@@ -31,8 +31,12 @@ _ROLES = (
     (r"(^|[._])(word_embeddings|embed_tokens|wte|tok_embeddings|token_embedding)$", 1.5),
     # Errors in a recurrent layer go round.
     (r"weight_hh_l\d+(_reverse)?$", 3.0),
-    (r"(^|[._])(fc|classifier|head|score|logits|cls|conv_cls(\.\d+)?)$", 1.5),
 )
+_CLASSIFIER = re.compile(
+    r"(^|[._])(fc|classifier|head|score|logits|predictions?|cls|conv_cls(\.\d+)?)$"
+)
+# Noise of the layers before grows with their number, that of the last one does not.
+CLASSIFIER_LAYERS, LEAST_CLASSIFIER, GREATEST_CLASSIFIER = 35.0, 0.7, 5.0
 _INPUT_WORDS = re.compile(r"(^|\.)(embed_tokens|wte|tok_embeddings|token_embd|shared)$")
 _OUTPUT_WORDS = re.compile(r"(^|\.)(lm_head|embed_out|output|proj_out|decoder|output_projection)$")
 
@@ -53,7 +57,8 @@ def weights_of(
     gains = gains or {}
     usual = math.fsum(map(math.prod, shapes.values())) / max(len(shapes), 1)
     weights = {
-        name: _role(name) * _fourth_root(gains.get(name, 1.0) * usual / math.prod(shape))
+        name: _role(name, len(shapes))
+        * _fourth_root(gains.get(name, 1.0) * usual / math.prod(shape))
         for name, shape in shapes.items()
     }
     words = _vocabulary(shapes, tied)
@@ -64,8 +69,11 @@ def weights_of(
     return {name: weight / total for name, weight in weights.items()}
 
 
-def _role(name: str) -> float:
+def _role(name: str, tensors: int) -> float:
+    """The weight of a role in a network of so many tensors of weights."""
     layer = _layer(name)
+    if _CLASSIFIER.search(layer):
+        return min(max(CLASSIFIER_LAYERS / tensors, LEAST_CLASSIFIER), GREATEST_CLASSIFIER)
     return next((weight for pattern, weight in _ROLES if re.search(pattern, layer)), 1.0)
 
 
