@@ -65,7 +65,7 @@ def write(folder: Path, found: dict[str, Measured]) -> None:
     ordered = {name: found[name] for name in NETWORKS if name in found}
     figures = {name: asdict(each) for name, each in ordered.items()}
     (folder / "fidelity.json").write_text(json.dumps(figures, indent=1) + "\n")
-    missing = [name for name in NETWORKS if name not in found]
+    missing = [name for name in NETWORKS if name not in found or not found[name].complete]
     (folder / "fidelity.md").write_text(page(list(ordered.values()), missing))
 
 

@@ -46,13 +46,13 @@ def reached(measured: Sequence[Measured]) -> bool:
 def page(measured: Sequence[Measured], missing: Sequence[str]) -> str:
     """Return the page: equal bytes and their targets, fixed bytes, then pruning.
 
-    `missing` are the networks that were not measured, which the page names.
+    `missing` are the networks not measured, or not in full, which the page names.
     """
     parts = [
         "# Outputs of real networks at equal bytes",
         ABOUT,
         ABOUT_CHOSEN,
-        *([f"Not measured: {', '.join(missing)}."] if missing else []),
+        *([f"Not measured, or in part: {', '.join(missing)}."] if missing else []),
         table(EQUAL, [_equal_row(each, pair) for each in measured for pair in each.equal]),
         "## Targets",
         table(("target", "measured", "kept"), _targets(measured)),

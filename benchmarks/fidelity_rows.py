@@ -87,6 +87,11 @@ class Measured:
     wanted_bytes: dict[str, float]
     pruned: list[Pruned]
 
+    @property
+    def complete(self) -> bool:
+        """Whether all errors and sparsities were measured: a run can be cut short."""
+        return (len(self.equal), len(self.pruned)) == (len(ERRORS), len(SPARSITIES))
+
 
 def measure(network: Network) -> Measured:
     """Pack a network in every way, and compare its outputs."""
