@@ -17,7 +17,6 @@ from dcz.formats.terminal import Progress, input_path, output_path, printable
 
 if TYPE_CHECKING:
     from dcz.codec.recipe import Recipe
-    from dcz.formats.tensors import Checkpoint
 
 DONE, DIFFERENT = range(2)
 _COMPARED_BELOW = 1 << 21
@@ -31,13 +30,14 @@ def pack(options: argparse.Namespace) -> int:
     from dcz.formats.archive import Archive
     from dcz.formats.container import MAGIC
     from dcz.formats.left_out import left_out_lines, left_out_table
+    from dcz.formats.source_options import open_source, recipe_for
 
     recipe = _recipe(options)
     with input_path(options.source) as source, output_path(_pack_dest(options)) as dest:
         _refuse_same(source, dest)
         if not options.force:
             _refuse_overwriting(dest, MAGIC, "a .dcz file; use --force to replace it")
-        with _open_source(source, options) as checkpoint:
+        with open_source(source, options) as checkpoint:
             with located(file=str(options.recipe) if options.recipe else None):
                 recipe.check_patterns(list(checkpoint.tensors))
             total = sum(info.nbytes for info in checkpoint.tensors.values())
@@ -45,7 +45,7 @@ def pack(options: argparse.Namespace) -> int:
                 report = packing.pack(
                     checkpoint,
                     dest,
-                    _all_of(recipe, checkpoint),
+                    recipe_for(checkpoint, recipe),
                     jobs=options.jobs,
                     progress=progress,
                     notes=dict(options.note),
@@ -69,29 +69,6 @@ def pack(options: argparse.Namespace) -> int:
     if _pack_dest(options) != "-":
         print(f"wrote {printable(_pack_dest(options))}", file=out)
     return DONE
-
-
-def _open_source(path: str, options: argparse.Namespace) -> Checkpoint:
-    """Open what `--key`, `--strip-prefix` and `--everything` ask for of a checkpoint."""
-    from dcz.formats.checkpoint import open_checkpoint
-    from dcz.formats.everything import open_everything
-    from dcz.formats.prefixes import PlainNames
-
-    if options.everything:
-        if options.key is not None or options.strip_prefix:
-            raise RecipeError("--everything takes all as it is; leave out --key and --strip-prefix")
-        return open_everything(path)
-    checkpoint = open_checkpoint(path, key=options.key)
-    return PlainNames(checkpoint) if options.strip_prefix else checkpoint
-
-
-def _all_of(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
-    """The recipe, with rules for what is packed beside a model."""
-    from dcz.formats.structure import EverythingCheckpoint
-
-    if isinstance(checkpoint, EverythingCheckpoint):
-        return checkpoint.exactly_beside(recipe)
-    return recipe
 
 
 def _pack_dest(options: argparse.Namespace) -> str:
@@ -354,9 +331,10 @@ def verify(options: argparse.Namespace) -> int:
 def _verify_against(options: argparse.Namespace, source: str) -> int:
     from dcz.formats import compare, tables
     from dcz.formats.dcz_io import DczCheckpoint
+    from dcz.formats.source_options import open_source
 
     with (
-        _open_source(options.against, options) as original,
+        open_source(options.against, options) as original,
         DczCheckpoint(source, options.limits) as packed,
     ):
         total = sum(info.nbytes for info in original.tensors.values())

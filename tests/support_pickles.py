@@ -27,12 +27,13 @@ LEGACY_START = b"".join(
 STORAGE = struct.pack("<4f", 1, 2, 3, 4)
 
 
-def in_zip(content: bytes) -> bytes:
+def in_zip(content: bytes, data: bytes = STORAGE, byteorder: bytes = b"little") -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/byteorder", byteorder)
         archive.writestr("archive/version", "3\n")
-        archive.writestr("archive/data/0", STORAGE)
+        archive.writestr("archive/data/0", data)
     return stream.getvalue()
 
 
@@ -45,6 +46,31 @@ CONTAINERS: dict[str, Callable[[bytes], bytes]] = {
     "zip": in_zip,
     "legacy": in_legacy,
 }
+
+
+def call(module: str, name: str, *arguments: Any) -> bytes:
+    """A pickle that calls a function."""
+    inside = b"".join(pickle.dumps(value, 2)[2:-1] for value in arguments)
+    return b"\x80\2c" + f"{module}\n{name}\n".encode() + b"(" + inside + b"tR."
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def storage(
+    count: bytes = b"K\4", key: bytes = b"X\1\0\0\x000", kind: str = "FloatStorage"
+) -> bytes:
+    return b"(" + text("storage") + f"ctorch\n{kind}\n".encode() + key + text("cpu") + count + b"tQ"
+
+
+def tensor(
+    place: bytes = b"K\0", shape: bytes = b"K\4\x85", stride: bytes = b"K\1\x85", **of: Any
+) -> bytes:
+    """A state dict with a tensor of four numbers, unless something else is asked for."""
+    start = b"\x80\2}" + text("w") + b"ctorch._utils\n_rebuild_tensor_v2\n("
+    return start + storage(**of) + place + shape + stride + b"\x89}tRs."
+
 
 _WATCHED = (
     *("import", "exec", "compile", "marshal.", "pickle.find_class", "code.__new__"),

@@ -20,35 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 import support_pickles as hostile
+from support_pickles import call, storage, tensor, text
 
 from dcz.codec.errors import DczError, InputError
 from dcz.formats.checkpoint import open_checkpoint
 
 IN_ALL = pytest.mark.parametrize("container", hostile.CONTAINERS)
-
-
-def call(module: str, name: str, *arguments: Any) -> bytes:
-    """A pickle that calls a function."""
-    inside = b"".join(pickle.dumps(value, 2)[2:-1] for value in arguments)
-    return b"\x80\2c" + f"{module}\n{name}\n".encode() + b"(" + inside + b"tR."
-
-
-def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def storage(
-    count: bytes = b"K\4", key: bytes = b"X\1\0\0\x000", kind: str = "FloatStorage"
-) -> bytes:
-    return b"(" + text("storage") + f"ctorch\n{kind}\n".encode() + key + text("cpu") + count + b"tQ"
-
-
-def tensor(
-    place: bytes = b"K\0", shape: bytes = b"K\4\x85", stride: bytes = b"K\1\x85", **of: Any
-) -> bytes:
-    """A state dict with a tensor of four numbers, unless something else is asked for."""
-    start = b"\x80\2}" + text("w") + b"ctorch._utils\n_rebuild_tensor_v2\n("
-    return start + storage(**of) + place + shape + stride + b"\x89}tRs."
 
 
 VICTIM = "touch /tmp/dcz-was-here"
