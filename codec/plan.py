@@ -102,14 +102,16 @@ class Planner:
     def plans(self, number: int) -> list[TensorPlan]:
         """What to do with each tensor at the slope of a number."""
         result = list(self._plans)
-        for place, curve in self._curves.items():
-            slope = self._slope(number, place)
-            if result[place].quantizer == "kmeans":
-                levels = curve.at(slope).levels
-                result[place] = replace(result[place], levels=levels or None)
-            else:
-                result[place] = replace(result[place], slope=slope)
+        for place in self._curves:
+            result[place] = self.plan(number, place)
         return result
+
+    def plan(self, number: int, place: int) -> TensorPlan:
+        """What to do with a tensor that follows the slope."""
+        slope, plan = self._slope(number, place), self._plans[place]
+        if plan.quantizer != "kmeans":
+            return replace(plan, slope=slope)
+        return replace(plan, levels=self._curves[place].at(slope).levels or None)
 
     def slope(self, number: int) -> float:
         """The slope of a number: what a bit saves of the error that is counted."""

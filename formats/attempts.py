@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import BinaryIO
 
 from dcz.codec.aims import Aim, ErrorAim, Outcome, search
@@ -60,8 +61,10 @@ class Attempts:
         outcomes: dict[tuple[TensorPlan, ...], Outcome] = {}
         last: dict[tuple[TensorPlan, ...], Packer] = {}
 
+        plans_at = cache(lambda number: tuple(self._planner.plans(number)))
+
         def attempt(number: int) -> Outcome:
-            plans = tuple(self._planner.plans(number))
+            plans = plans_at(number)
             if plans not in outcomes:
                 last.clear()
                 last[plans] = self._attempt(plans)
@@ -72,7 +75,7 @@ class Attempts:
         if aim.of(attempt(found)) > aim.goal:
             raise RecipeError(aim.out_of_reach(attempt(found)))
         self._number = found
-        plans = tuple(self._planner.plans(found))
+        plans = plans_at(found)
         return last.get(plans) or self._attempt(plans)
 
     def _start(self, aim: Aim) -> int:
@@ -87,8 +90,9 @@ class Attempts:
         chosen = slice(None, None, max(sum(numels) // _TRIED_WEIGHTS, len(every) // _TRIED) + 1)
         number = planner.start
         for _ in range(_TRIALS):
-            plans = planner.plans(number)
-            tried = encode_each([(stored[place], plans[place]) for place in every[chosen]])
+            tried = encode_each(
+                [(stored[place], planner.plan(number, place)) for place in every[chosen]]
+            )
             found = math.fsum(result.tensor.counted_error for result in tried)
             slope = planner.slope(number)
             told = planner.forecast.counted_error(slope, chosen)

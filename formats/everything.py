@@ -11,7 +11,8 @@ from dcz.codec.recipe import Recipe
 from dcz.codec.report import Report
 from dcz.formats.checkpoint import format_of_file
 from dcz.formats.left_out import left_out_in_short
-from dcz.formats.packing import Path, Progress, pack
+from dcz.formats.packer import Progress
+from dcz.formats.packing import Path, pack
 from dcz.formats.structure import EverythingCheckpoint
 
 

@@ -86,6 +86,9 @@ def spread_of(values: Weights, rows: int, summary: kernels.Summary) -> Spread:
     if outlying < math.inf:
         values = np.where(np.abs(values) >= outlying, np.zeros((), values.dtype), values)
     energies = _row_energies(values, rows)
+    plain = math.fsum(energies.tolist()) / rows
+    if share == 1 and energies.max() <= CLIPPED_ROW * plain and energies.min() > LEAST_ROW * plain:
+        return Spread(plain * rows, energies, plain, outlying)
     mean = clipped_mean(energies, np.ones(energies.size), CLIPPED_ROW)
     total = math.fsum(energies.tolist())
     if not total > 0:
