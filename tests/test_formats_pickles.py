@@ -92,6 +92,7 @@ PYTHON_2 = {
     "bytes": (b"\x80\2U\3a\xffcq\0.", b"a\xffc"),
     "long text": (b"\x80\2T\3\0\0\0abc.", "abc"),
     "text by line": (b"S'a\\nb'\np0\n.", "a\nb"),
+    "escapes by line": (rb"S'\\\'\"\r\t\x00'" + b"\n.", "\\'\"\r\t\0"),
     "bytes by line": (b'S"a\\xff"\n.', b"a\xff"),
     "unicode by line": (b"Va\\u1234\n.", "a\u1234"),
     "bool by line": (b"I01\n.", True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
+import re
 import struct
 from collections.abc import Callable
 
@@ -12,6 +12,9 @@ _MAX_LINE = 1 << 20
 _MAX_INTEGER = 1 << 10
 # Longer byte strings, usually arrays, stay where they are in the file.
 _COPIED_BELOW = 1 << 12
+# What Python 2 wrote of bytes that are not printed as they are.
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
+_ESCAPES = {b"\\": b"\\", b"'": b"'", b'"': b'"', b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 class Tape:
@@ -91,7 +94,16 @@ def _string_line(tape: Tape) -> str | bytes:
     line = tape.line().strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise InputError("its pickle has a string without quotes")
-    return _either(codecs.escape_decode(line[1:-1])[0])
+    return _either(_ESCAPE.sub(_unescaped, line[1:-1]))
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    code = match[1]
+    if len(code) == 3:
+        return bytes.fromhex(code[1:].decode())
+    if code not in _ESCAPES:
+        raise InputError(f"its pickle has an unknown escape {code!r} in a string")
+    return _ESCAPES[code]
 
 
 def _either(raw: bytes) -> str | bytes:
