@@ -146,6 +146,7 @@ def wrapped(tmp_path: Path) -> Path:
     state: dict[str, Any] = {f"module._orig_mod.{name}": t for name, t in MODEL.items()}
     state["module._orig_mod.tied"] = state["module._orig_mod.w"]
     state["module._orig_mod.part._orig_mod.x"] = torch.ones(1)
+    state["module._orig_mod.equal"] = MODEL["w"].clone()
     torch.save(state, tmp_path / "t.pt")
     return tmp_path / "t.pt"
 
@@ -156,7 +157,7 @@ def test_prefix_is_told_and_taken_off(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "start with module._orig_mod., which dcz pack --strip-prefix" in capsys.readouterr().out
     assert main(["pack", str(path), "--strip-prefix", "-o", str(packed)]) == 0
     with dcz.open(packed) as archive:
-        assert list(archive) == ["w", "b", "tied", "part.x"]
+        assert list(archive) == ["w", "b", "tied", "part.x", "equal"]
         assert archive.ties == {"tied": "w"}
         assert archive["part.x"].tolist() == [1]
     assert main(["verify", str(packed), "--against", str(path), "--strip-prefix"]) == 0

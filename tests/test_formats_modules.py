@@ -145,6 +145,13 @@ def test_constants_of_a_traced_program_are_read(tmp_path: Path) -> None:
     assert found == [constant.tolist()]
 
 
+def test_places_for_modules_may_be_empty(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(1, 1))
+    model.register_module("unset", None)
+    torch.save(model, tmp_path / "m.pt")
+    assert_has(tmp_path / "m.pt", model.state_dict())
+
+
 def test_modules_in_each_other_are_refused(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(1, 1))
     model._modules["1"] = model

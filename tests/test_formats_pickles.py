@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import collections
+import io
 import math
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support_pickles import call, storage, tensor, text
 
-from dcz.codec.errors import DczError, InputError, UnsupportedError
+from dcz.codec.errors import InputError, UnsupportedError
 from dcz.formats.checkpoint import open_checkpoint
 from dcz.formats.pickles.contents import find_contents
+from dcz.formats.pickles.entries import UnreadableTensor
 from dcz.formats.pickles.machine import Machine
 from dcz.formats.pickles.numpy_values import NUMPY_BUILDERS, NumpyArray
 from dcz.formats.pickles.plain_values import PLAIN_BUILDERS
@@ -89,6 +92,7 @@ PYTHON_2 = {
     "bytes": (b"\x80\2U\3a\xffcq\0.", b"a\xffc"),
     "long text": (b"\x80\2T\3\0\0\0abc.", "abc"),
     "text by line": (b"S'a\\nb'\np0\n.", "a\nb"),
+    "escapes by line": (rb"S'\\\'\"\r\t\x00'" + b"\n.", "\\'\"\r\t\0"),
     "bytes by line": (b'S"a\\xff"\n.', b"a\xff"),
     "unicode by line": (b"Va\\u1234\n.", "a\u1234"),
     "bool by line": (b"I01\n.", True),
@@ -342,14 +346,17 @@ def test_unreadable_tensors_beside_are_told(tmp_path: Path) -> None:
     (tmp_path / "m.pt").write_bytes(hostile.in_zip(content))
     with open_checkpoint(tmp_path / "m.pt") as checkpoint:
         assert [(p.key, p.tensors, p.nbytes) for p in checkpoint.left_out] == [("other", 1, 0)]
-    content = b"\x80\2}(" + text("w") + tensor()[2:-1] + b"u."
-    with pytest.raises(DczError):
-        one(tmp_path, hostile.in_zip(UNREADABLE["sparse"][0]))
+    direct = b"ctorch._utils\n_rebuild_sparse_tensor\n)R"
+    content = b"\x80\2}(" + text("model") + tensor()[2:-1] + text("other") + direct + b"u."
+    (tmp_path / "m.pt").write_bytes(hostile.in_zip(content))
+    with open_checkpoint(tmp_path / "m.pt") as checkpoint:
+        assert [part.what for part in checkpoint.left_out] == ["tensor that can't be read"]
+    for read_it in (UnreadableTensor("is sparse").array, UnreadableTensor("is sparse").corner):
+        with pytest.raises(InputError, match="is sparse"):
+            read_it()
 
 
 def test_several_storages_inflated_in_turn(tmp_path: Path) -> None:
-    import zipfile
-
     first, second = tensor()[2:-1], tensor(key=text("1"))[2:-1]
     with zipfile.ZipFile(tmp_path / "m.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/data.pkl", b"\x80\2(" + first + second + first + b"t.")
@@ -359,7 +366,63 @@ def test_several_storages_inflated_in_turn(tmp_path: Path) -> None:
         assert checkpoint.ties == {"2.w": "0.w"}
         for _ in range(2):
             assert checkpoint.read("0.w").tobytes() == hostile.STORAGE
+            assert checkpoint.read("0.w").tobytes() == hostile.STORAGE
             assert checkpoint.read("1.w").tobytes() == hostile.STORAGE[::-1]
+
+
+def test_storage_that_was_pickled_once_is_shared(tmp_path: Path) -> None:
+    """Without PyTorch's help each storage is a file of its own inside of the pickle."""
+    torch = pytest.importorskip("torch")
+    weight = torch.arange(4.0)
+    content = pickle.dumps({"w": weight, "again": weight.view(2, 2)}, 4)
+    (tmp_path / "m.pt").write_bytes(content)
+    with open_checkpoint(tmp_path / "m.pt") as checkpoint:
+        assert checkpoint.read("w").tolist() == [0, 1, 2, 3]
+        assert checkpoint.read("again").tolist() == [[0, 1], [2, 3]]
+    inner = io.BytesIO()
+    torch.save(weight.untyped_storage(), inner, _use_new_zipfile_serialization=False)
+    bytes_ = b"B" + struct.pack("<I", len(inner.getvalue())) + inner.getvalue() + b"q\0"
+    load = b"ctorch.storage\n_load_from_bytes\n"
+    made = b"ctorch._utils\n_rebuild_tensor_v3\n("
+    rest = b"K\0K\4\x85K\1\x85\x89}" + FLOAT + b"tR"
+    content = b"\x80\4}(" + text("a") + made + load + bytes_ + b"\x85R" + rest
+    content += text("b") + made + load + b"h\0\x85R" + rest + b"u."
+    (tmp_path / "m.pt").write_bytes(content)
+    with open_checkpoint(tmp_path / "m.pt") as checkpoint:
+        assert checkpoint.ties == {"b": "a"}
+        assert checkpoint.read("b").tolist() == [0, 1, 2, 3]
+
+
+def test_names_that_meet_are_refused(tmp_path: Path) -> None:
+    one_name = b"}(" + text("a.b") + tensor()[2:-1] + text("a") + b"}" + text("b")
+    content = b"\x80\2(" + one_name + tensor()[2:-1] + b"sut."
+    with pytest.raises(InputError, match="two tensors have this name"):
+        one(tmp_path, hostile.in_zip(content))
+
+
+def test_dictionaries_shared_for_ever_are_refused(tmp_path: Path) -> None:
+    whole = tensor()[2:-1]
+    alone = whole.removeprefix(b"}" + text("w")).removesuffix(b"s")
+    inside = alone + b"q\0"
+    for level in range(6):
+        members = b"".join(text(f"k{n}") + b"h" + bytes([level]) for n in range(30))
+        inside += b"0}(" + members + b"uq" + bytes([level + 1])
+    content = b"\x80\2}(" + text("deep") + inside + text("w") + alone + b"u."
+    with pytest.raises(InputError, match="without an end"):
+        one(tmp_path, hostile.in_zip(content))
+
+
+def test_compressed_pickles_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "m.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/data.pkl", b"\x80\2(" + 500 * b"K\1" + b"t.")
+    content = (tmp_path / "m.pt").read_bytes()
+    at = 30 + len("m/data.pkl")
+    (tmp_path / "bad.pt").write_bytes(content[:at] + b"\xff" + content[at + 1 :])
+    with pytest.raises(InputError, match=r"damaged zip archive: 'm/data\.pkl'"):
+        open_checkpoint(tmp_path / "bad.pt")
+    monkeypatch.setattr("dcz.formats.pickles.torch_zip.MAX_PICKLE_BYTES", 1000)
+    with pytest.raises(InputError, match=r"data\.pkl is compressed and of more than"):
+        open_checkpoint(tmp_path / "m.pt")
 
 
 def test_values_in_words() -> None:

@@ -79,8 +79,10 @@ class Machine:
 
     def _run(self) -> object:
         tape = self._tape
-        while (code := tape.code()) != _STOP:
-            self._spend(_OPCODE_MEMORY)
+        while (code := tape.byte()) != _STOP:
+            self._left -= _OPCODE_MEMORY
+            if self._left < 0:
+                self._spend(0)
             literal = LITERALS.get(code)
             if literal is not None:
                 before = tape.at
@@ -265,11 +267,11 @@ _ACTIONS: dict[int, Callable[[Machine], object]] = {
     ord("1"): Machine._pop_marked,
     ord("2"): lambda m: m._stack.append(m._top()),
     ord("p"): lambda m: m._put(int(m._tape.line())),
-    ord("q"): lambda m: m._put(m._tape.unsigned(1)),
+    ord("q"): lambda m: m._put(m._tape.byte()),
     ord("r"): lambda m: m._put(m._tape.unsigned(4)),
     0x94: lambda m: m._put(len(m._memo)),  # MEMOIZE
     ord("g"): lambda m: m._get(int(m._tape.line())),
-    ord("h"): lambda m: m._get(m._tape.unsigned(1)),
+    ord("h"): lambda m: m._get(m._tape.byte()),
     ord("j"): lambda m: m._get(m._tape.unsigned(4)),
     ord("]"): lambda m: m._push([]),
     ord("}"): lambda m: m._push({}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from dcz.codec.errors import InputError
@@ -29,14 +30,14 @@ class Global:
         return f"{module}.{self.name}"
 
 
-class Stateful:
+class Stateful(ABC):
     """What the opcode BUILD may be applied to."""
 
     __slots__ = ()
 
+    @abstractmethod
     def build(self, state: object) -> None:
         """Take the state that the pickle gives the object."""
-        raise NotImplementedError
 
 
 class Record(Stateful):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
+import re
 import struct
 from collections.abc import Callable
 
@@ -12,6 +12,9 @@ _MAX_LINE = 1 << 20
 _MAX_INTEGER = 1 << 10
 # Longer byte strings, usually arrays, stay where they are in the file.
 _COPIED_BELOW = 1 << 12
+# What Python 2 wrote of bytes that are not printed as they are.
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
+_ESCAPES = {b"\\": b"\\", b"'": b"'", b'"': b'"', b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 class Tape:
@@ -27,21 +30,23 @@ class Tape:
 
     def __init__(self, data: memoryview, at: int = 0) -> None:
         self._data = data
+        self._size = len(data)
         self.at = at
 
     def take(self, size: int) -> memoryview:
         """Take the next bytes off; InputError if there are not so many."""
         start, self.at = self.at, self.at + size
-        if self.at > len(self._data):
+        if self.at > self._size:
             raise InputError(f"its pickle is cut short: {size} bytes are due at {start}")
         return self._data[start : self.at]
 
-    def code(self) -> int:
-        """Take the next opcode off."""
-        if self.at >= len(self._data):
-            raise InputError(f"its pickle is cut short: it has no end by byte {self.at}")
-        self.at += 1
-        return self._data[self.at - 1]
+    def byte(self) -> int:
+        """Take the next byte off, usually an opcode."""
+        at = self.at
+        if at >= self._size:
+            raise InputError(f"its pickle is cut short: it has no end by byte {at}")
+        self.at = at + 1
+        return self._data[at]
 
     def unsigned(self, size: int) -> int:
         """Take an unsigned integer of so many bytes off."""
@@ -89,7 +94,16 @@ def _string_line(tape: Tape) -> str | bytes:
     line = tape.line().strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise InputError("its pickle has a string without quotes")
-    return _either(codecs.escape_decode(line[1:-1])[0])
+    return _either(_ESCAPE.sub(_unescaped, line[1:-1]))
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    code = match[1]
+    if len(code) == 3:
+        return bytes.fromhex(code[1:].decode())
+    if code not in _ESCAPES:
+        raise InputError(f"its pickle has an unknown escape {code!r} in a string")
+    return _ESCAPES[code]
 
 
 def _either(raw: bytes) -> str | bytes:
@@ -100,16 +114,16 @@ def _either(raw: bytes) -> str | bytes:
         return raw
 
 
-def _string(tape: Tape, width: int) -> str | bytes:
-    return _either(bytes(tape.take(tape.unsigned(width))))
+def _string(tape: Tape, size: int) -> str | bytes:
+    return _either(bytes(tape.take(size)))
 
 
-def _unicode(tape: Tape, width: int) -> str:
-    return str(tape.take(tape.unsigned(width)), "utf-8", "surrogatepass")
+def _unicode(tape: Tape, size: int) -> str:
+    return str(tape.take(size), "utf-8", "surrogatepass")
 
 
-def _bytes(tape: Tape, width: int) -> bytes | memoryview:
-    raw = tape.take(tape.unsigned(width))
+def _bytes(tape: Tape, size: int) -> bytes | memoryview:
+    raw = tape.take(size)
     return bytes(raw) if len(raw) < _COPIED_BELOW else raw
 
 
@@ -127,21 +141,21 @@ LITERALS: dict[int, Callable[[Tape], object]] = {
     ord("I"): _integer_line,
     ord("L"): _long_line,
     ord("J"): lambda tape: int.from_bytes(tape.take(4), "little", signed=True),
-    ord("K"): lambda tape: tape.unsigned(1),
+    ord("K"): Tape.byte,
     ord("M"): lambda tape: tape.unsigned(2),
     0x8A: lambda tape: _long(tape, 1),
     0x8B: lambda tape: _long(tape, 4),
     ord("F"): lambda tape: float(tape.line()),
     ord("G"): _double,
     ord("S"): _string_line,
-    ord("T"): lambda tape: _string(tape, 4),
-    ord("U"): lambda tape: _string(tape, 1),
+    ord("T"): lambda tape: _string(tape, tape.unsigned(4)),
+    ord("U"): lambda tape: _string(tape, tape.byte()),
     ord("V"): lambda tape: tape.line().decode("raw_unicode_escape"),
-    ord("X"): lambda tape: _unicode(tape, 4),
-    0x8C: lambda tape: _unicode(tape, 1),
-    0x8D: lambda tape: _unicode(tape, 8),
-    ord("B"): lambda tape: _bytes(tape, 4),
-    ord("C"): lambda tape: _bytes(tape, 1),
-    0x8E: lambda tape: _bytes(tape, 8),
+    ord("X"): lambda tape: _unicode(tape, tape.unsigned(4)),
+    0x8C: lambda tape: _unicode(tape, tape.byte()),
+    0x8D: lambda tape: _unicode(tape, tape.unsigned(8)),
+    ord("B"): lambda tape: _bytes(tape, tape.unsigned(4)),
+    ord("C"): lambda tape: _bytes(tape, tape.byte()),
+    0x8E: lambda tape: _bytes(tape, tape.unsigned(8)),
     0x96: _byte_array,
 }

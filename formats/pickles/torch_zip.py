@@ -54,8 +54,9 @@ class TorchZip:
 
     def pickle(self, name: str) -> memoryview:
         """Return the bytes of a pickle."""
-        if self._members[self._root + name].file_size > MAX_PICKLE_BYTES:
-            raise InputError(f"{name} is of more than {MAX_PICKLE_BYTES >> 20} MiB")
+        member = self._members[self._root + name]
+        if member.compress_type != zipfile.ZIP_STORED and member.file_size > MAX_PICKLE_BYTES:
+            raise InputError(f"{name} is compressed and of more than {MAX_PICKLE_BYTES >> 20} MiB")
         return self.member(name).data
 
     def member(self, name: str) -> Array:
