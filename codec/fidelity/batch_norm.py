@@ -21,8 +21,8 @@ import numpy as np
 from dcz.codec.fidelity.spread import Floats
 from dcz.codec.tensor_plan import TensorSource
 
-# Noise that seems to be damped, or grows even more, says that the assumptions do not hold.
-LEAST_GAIN, GREATEST_GAIN = 1.0, 64.0
+# Estimates further from 1 than this say that the assumptions do not hold.
+LEAST_GAIN, GREATEST_GAIN = 1 / 4, 64.0
 _EPSILON = 1e-3
 # Names of variance, scale and shift: PyTorch's, and Keras's.
 _STATISTICS = (("running_var", "weight", "bias"), ("moving_variance", "gamma", "beta"))
