@@ -21,7 +21,7 @@ USAGE, BAD_INPUT, IO_FAILURE = range(2, 5)
 
 _EXAMPLES = """\
 examples:
-  dcz pack model.safetensors                       error at most 1e-3, nothing pruned
+  dcz pack model.safetensors                       error at most 3e-4, nothing pruned
   dcz pack model.pt --sparsity 0.9 --bits 5        the recipe of Deep Compression
   dcz unpack model.dcz -o model.safetensors
   dcz report model.dcz                             where every bit went
@@ -245,7 +245,7 @@ def _add_pack(subparsers: Any) -> None:
     )
     add("--bits", type=int, metavar="N", help="index bits: 2**N shared values, 1 to 16")
     add("--levels", type=int, metavar="K", help="number of shared values instead of --bits")
-    add("--max-error", type=float, metavar="E", help="relative squared error (default: 1e-3)")
+    add("--max-error", type=float, metavar="E", help="relative squared error (default: 3e-4)")
     add(
         "--error-of",
         metavar="W",

@@ -41,7 +41,7 @@ RUNS = {
 MOST_BITS_PER_WEIGHT = 2_310_000 * 8 / 4_608_992
 LEAST_RATIO = {"craft": 37.0}
 LONG_STREAM = 100_000
-DEFAULT_ERROR = 1e-3
+DEFAULT_ERROR = 3e-4
 HEAVY = ("torch", "sklearn", "scipy")
 
 

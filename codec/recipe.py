@@ -16,7 +16,8 @@ from dcz.codec.frame import AnyArray
 from dcz.codec.share import INITIALISATIONS
 from dcz.codec.trellis import STATES
 
-DEFAULT_MAX_ERROR = 1e-3
+# Of the layers, at which a file is smaller and its outputs are better than at 1e-3 of the model.
+DEFAULT_LAYERS_ERROR, DEFAULT_MAX_ERROR = 3e-4, 1e-3
 SCOPES = ("lamp", "global", "tensor")
 ERRORS = ("layers", "model")
 CODERS = ("huffman", "auto", "mixed")
@@ -116,8 +117,8 @@ class Recipe(Settings):
         smallest, and slow both ways. By default the grid; k-means where `bits`, `levels` or
         `initialisation`, which only it has, are given.
     max_error : float
-        Bound of the relative squared error that sharing may add, 1e-3 by default. It decides the
-        levels, and excludes giving them.
+        Bound of the relative squared error that sharing may add; by default 3e-4 of the layers,
+        and 1e-3 of the model or of the output. It decides the levels, and excludes giving them.
     error_of : "layers" or "model"
         What that error is: the mean of the tensors' relative errors, each told against the spread
         of its weights and counted by its role (the default); or all squared errors over the sum of
@@ -185,7 +186,10 @@ class Recipe(Settings):
     @property
     def error_bound(self) -> float:
         """`max_error`, or its default."""
-        return DEFAULT_MAX_ERROR if self.max_error is None else self.max_error
+        if self.max_error is not None:
+            return self.max_error
+        by_layers = self.error_of == "layers" and self.calibration is None
+        return DEFAULT_LAYERS_ERROR if by_layers else DEFAULT_MAX_ERROR
 
     @property
     def main_quantizer(self) -> str:

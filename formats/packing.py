@@ -53,8 +53,8 @@ def pack(
     dest : path
         The file to write; replaced atomically.
     recipe : Recipe, optional
-        What to do with which tensor; by default nothing is pruned and the model's relative
-        squared error stays within 1e-3.
+        What to do with which tensor; by default nothing is pruned and the relative
+        squared error of the layers stays within 3e-4.
     jobs : int, optional
         Threads; as many as there are cores by default. The file does not depend on it.
     progress : callable, optional
