@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 from dcz.codec.errors import located
-from dcz.formats.pickles.contents import Contents, find_contents
+from dcz.formats.pickles.contents import Contents, all_tensors, find_contents
 from dcz.formats.pickles.reading import Saved, read_saved
-from dcz.formats.pickles.walking import tensors_below
 from dcz.formats.state_dict import EntriesCheckpoint, StateDictCheckpoint
 from dcz.formats.tensors import LeftOut, Read, TensorInfo, read_as
 from dcz.formats.torch_tensors import array_from_tensor, require_torch, tensor_from_array
@@ -57,9 +56,10 @@ class TorchCheckpoint(EntriesCheckpoint):
 def _contents(saved: Saved, key: str | None) -> Contents:
     if saved.constants is None or key is not None:
         return find_contents(saved.value, key)
-    constants = tensors_below(saved.constants)
-    entries = tensors_below(saved.value) | {f"CONSTANTS.{n}": e for n, e in constants.items()}
-    return Contents(entries, None, [LeftOut("code", "a program of TorchScript", 0, 0)])
+    contents, constants = all_tensors(saved.value), all_tensors(saved.constants)
+    contents.entries |= {f"CONSTANTS.{name}": entry for name, entry in constants.entries.items()}
+    contents.left_out += [*constants.left_out, LeftOut("code", "a program of TorchScript", 0, 0)]
+    return contents
 
 
 def write_torch(

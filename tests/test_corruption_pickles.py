@@ -213,6 +213,10 @@ BROKEN = {
     )
     + b"u.",
     "deep lists": deep(b"a"),
+    "deep frozensets": b"\x80\4" + 200_000 * b"(" + 200_000 * b"\x91" + b".",
+    "large frozenset as a key": b"\x80\4}("
+    + b"".join(b"K" + bytes([n]) for n in range(100))
+    + b"\x91K\1s.",
     "deep tuples": b"\x80\2)" + 200_000 * b"\x85" + b".",
     "deep dicts": b"\x80\2}" + 100_000 * b"q\0}K\1h\0s" + b".",
     "deep marks": b"\x80\2" + 200_000 * b"(" + b".",

@@ -145,6 +145,18 @@ def test_constants_of_a_traced_program_are_read(tmp_path: Path) -> None:
     assert found == [constant.tolist()]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_tensors_of_a_program_are_left_out(tmp_path: Path) -> None:
+    model = torch.ao.quantization.quantize_dynamic(
+        nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), {nn.Linear}
+    )
+    torch.jit.script(model).save(tmp_path / "m.pt")
+    with open_checkpoint(tmp_path / "m.pt") as checkpoint:
+        assert checkpoint.read("1.running_var").tolist() == [1, 1]
+        causes = [part.what for part in checkpoint.left_out]
+    assert any("is a quantized tensor" in cause for cause in causes)
+
+
 def test_places_for_modules_may_be_empty(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(1, 1))
     model.register_module("unset", None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dcz.codec.errors import InputError, RecipeError
-from dcz.formats.pickles.entries import Entry
+from dcz.formats.pickles.entries import Entry, UnreadableTensor
 from dcz.formats.pickles.modules import is_module, module_entries
 from dcz.formats.pickles.records import Record
 from dcz.formats.pickles.tensors import as_entry
@@ -84,14 +84,25 @@ def find_contents(saved: object, key: str | None = None) -> Contents:
     if found is None:
         found = _candidates(saved)
     if found is None:
-        found = Contents(tensors_below(saved))
+        found = all_tensors(saved)
         if not found.entries:
             raise InputError(f"holds no tensors but {in_words(saved)}")
     return found
 
 
+def all_tensors(saved: object) -> Contents:
+    """Return every tensor that a value holds; those that can't be read are left out."""
+    found = Contents({})
+    for name, entry in tensors_below(saved).items():
+        if isinstance(entry, UnreadableTensor):
+            found.left_out.append(LeftOut(name, f"a tensor that {entry.cause}", 0, 0))
+        else:
+            found.entries[name] = entry
+    return found
+
+
 def _search(saved: object, depth: int, path: str) -> Contents | None:
-    if saved == {}:
+    if isinstance(saved, dict) and not saved:
         return Contents({}) if not path else None
     own = {} if is_module(saved) else members(saved)
     for key in STATE_DICT_KEYS if depth else ():
@@ -186,7 +197,7 @@ def _below_key(saved: object, key: str) -> Contents:
         inside = dict(children(value))
         left_out += _described(inside, path, {name})
         value, path = inside[name], f"{path}{name}."
-    found = _as_state_dict(value, path) or Contents(tensors_below(value), key)
+    found = _as_state_dict(value, path) or replace(all_tensors(value), key=key)
     if not found.entries:
         raise RecipeError(f"holds no tensors under the key {key!r} but {in_words(value)}")
     found.left_out += left_out

@@ -25,7 +25,7 @@ MAX_UNUSUAL_KEYS = 10_000
 _OPCODE_MEMORY = 96
 _CONTAINER_MEMORY = 256
 _STOP = ord(".")
-_FAULTS = (ValueError, OverflowError, TypeError, struct.error)
+_FAULTS = (ValueError, OverflowError, TypeError, RecursionError, struct.error)
 
 
 def no_persistent(identifier: object) -> object:

@@ -133,7 +133,7 @@ _MAX_PARTS = 64
 def is_usual_key(key: object) -> bool:
     """Tell whether many such keys fit into a dictionary quickly, whoever chose them.
 
-    Strings are hashed with a secret, objects by their place in memory; but tuples and large
+    Strings are hashed with a secret, objects by their place in memory; but tuples, sets and large
     integers can be chosen so that all have one hash.
 
     Raises
@@ -143,7 +143,7 @@ def is_usual_key(key: object) -> bool:
     """
     if isinstance(key, (list, dict, set, bytearray)):
         raise InputError(f"its pickle has a {type(key).__name__} as the key of a dictionary")
-    if isinstance(key, tuple):
+    if isinstance(key, (tuple, frozenset)):
         _check_parts(key)
         return False
     if isinstance(key, int):
@@ -151,11 +151,11 @@ def is_usual_key(key: object) -> bool:
     return not isinstance(key, complex)
 
 
-def _check_parts(key: tuple[object, ...]) -> None:
-    """Refuse what takes long to hash: tuples of tuples that are the same again and again."""
+def _check_parts(key: tuple[object, ...] | frozenset[object]) -> None:
+    """Refuse what takes long to hash or to compare: tuples and sets of many parts, or deep ones."""
     parts: list[object] = list(key)
     for part in parts:
-        if isinstance(part, tuple):
+        if isinstance(part, (tuple, frozenset)):
             parts += part
         elif isinstance(part, (list, dict, set, bytearray)):
             raise InputError("its pickle has a tuple of lists as the key of a dictionary")
