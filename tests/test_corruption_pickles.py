@@ -299,7 +299,7 @@ READ_WITHIN_LIMIT = """if True:
     from dcz.codec.errors import InputError
     from dcz.formats.checkpoint import open_checkpoint
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (3 << 29), -1))
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), -1))
     try:
         open_checkpoint(sys.argv[1])
     except InputError as error:
