@@ -22,7 +22,12 @@ def pitch(name: str) -> Network:
         return crepe(state, waves)
 
     return Network(
-        name.replace("crepe", "CREPE"), "sound", lambda: load(fetch(name)), outputs, SQUARES
+        name.replace("crepe", "CREPE"),
+        "sound",
+        lambda: load(fetch(name)),
+        outputs,
+        SQUARES,
+        held_out=False,
     )
 
 
@@ -78,7 +83,7 @@ def speaker() -> Network:
         _, (hidden, _) = lstm(voices)
         return functional.normalize(functional.relu(linear(hidden[-1])), dim=1)
 
-    return Network("Resemblyzer", "sound", _speaker_state, outputs, COSINE)
+    return Network("Resemblyzer", "sound", _speaker_state, outputs, COSINE, held_out=False)
 
 
 def _below(prefix: str, state: State) -> State:
