@@ -198,6 +198,8 @@ def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> Enco
     metric = plan.metric
     if metric is None or tensor.exact:
         return tensor
+    if metric.is_flat and tensor.shared is not None:
+        return replace(tensor, counted_error=metric.importance * tensor.squared_error)
     if metric.moments is None and tensor.shared is not None:
         errors = share.row_errors(values, tensor.shared, metric.rows.size)
         return replace(tensor, counted_error=metric.error_of_rows(errors))
