@@ -22,6 +22,9 @@ from dcz.formats.tensors import Checkpoint
 # Where there are so many small tensors, some are tried before all of them are.
 _MANY, _TRIED, _TRIED_WEIGHTS, _TRIALS, _NEAR = 512, 4096, 1 << 19, 3, 3
 
+# The pruned weights' energy is summed twice, in different orders; no quantizer's error is as small.
+_ROUNDING = 2.0**-50
+
 
 class Attempts:
     """Packs a checkpoint at one slope after the other until it meets the recipe's aim."""
@@ -149,5 +152,6 @@ class Attempts:
         )
 
     def _outcome(self, packer: Packer) -> Outcome:
-        error = packer.errors.counted - self._planner.pruned_error
-        return Outcome(self._stream.tell(), max(error, 0.0))
+        counted = packer.errors.counted
+        error = counted - self._planner.pruned_error
+        return Outcome(self._stream.tell(), error if error > _ROUNDING * counted else 0.0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support_payloads import decoded
 
 import dcz
-from dcz.codec import coders
+from dcz.codec import coders, survey
 from dcz.codec.frame import SharedTensor
 
 Array = np.ndarray[Any, Any]
@@ -315,6 +315,22 @@ def test_bounds_below_what_sharing_reaches_are_kept(
         kept = decoded != 0
         assert np.count_nonzero(kept) >= (45_000 if sparsity else 89_000)
         assert error(array[kept], decoded[kept]) <= bound
+
+
+@pytest.mark.parametrize("direction", [0.0, np.inf])
+def test_sums_that_round_otherwise_elsewhere_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: float
+) -> None:
+    pruned_error = survey._pruned_error
+
+    def rounded(*arguments: Any) -> float:
+        return float(np.nextafter(pruned_error(*arguments), direction))
+
+    monkeypatch.setattr(survey, "_pruned_error", rounded)
+    array = normal(300, 300).astype(ml_dtypes.bfloat16)
+    recipe = dcz.Recipe(max_error=0.0, sparsity=0.5)
+    decoded = pack(tmp_path / "x.dcz", {"x": array}, recipe)["x"]
+    assert np.array_equal(decoded[decoded != 0], array[decoded != 0])
 
 
 @pytest.mark.parametrize(
