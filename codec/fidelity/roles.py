@@ -29,8 +29,6 @@ _ROLES = (
     # What widens a stream feeds all of a block; what reads words in feeds all blocks.
     (r"(^|[._])(intermediate\.dense|up_proj|fc1|c_fc|w3)$", 1.5),
     (r"(^|[._])(word_embeddings|embed_tokens|wte|tok_embeddings|token_embedding)$", 1.5),
-    # Errors in a recurrent layer go round.
-    (r"weight_hh_l\d+(_reverse)?$", 3.0),
 )
 _CLASSIFIER = re.compile(
     r"(^|[._])(fc|classifier|head|score|logits|predictions?|cls|conv_cls(\.\d+)?)$"
