@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def ranks(tensors: Iterable[tuple[Weights, float, float]], sparsity: float) -> list[int]:
-    """How many weights of each tensor to prune; floor(sparsity * all) together.
+    """How many weights of each tensor to prune: floor(sparsity * all) together, never all of one.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ def ranks(tensors: Iterable[tuple[Weights, float, float]], sparsity: float) -> l
         return []
     owners = np.repeat(np.arange(len(sizes)), [count.size for count in counts])
     order = np.argsort(np.concatenate(scores), kind="stable")
-    return _lowest(owners[order], np.concatenate(counts)[order], len(sizes), sparsity)
+    lowest = _lowest(owners[order], np.concatenate(counts)[order], len(sizes), sparsity)
+    return [min(rank, size - 1) for rank, size in zip(lowest, sizes, strict=True)]
 
 
 def _lowest(

@@ -185,6 +185,8 @@ class Metric:
         At high rates a step that suits a row of importance s instead of the mean's saves half a
         bit for each octave between them.
         """
+        if self.rows.size == 1:
+            return None
         octaves = np.floor(log2(float(self.rows.max())) - log2(self.rows)).astype(np.int64)
         _, classes = np.unique(np.minimum(octaves, most - 1), return_inverse=True)
         count = int(classes.max()) + 1

@@ -45,6 +45,8 @@ class Planner:
         Whether errors are predicted ones of the output, and not those of the weights.
     exact : mapping from a tensor's name to str
         Why tensors of several dimensions are kept as they are, or not counted.
+    unpruned : tuple of str
+        Tensors that a sparsity would have emptied, and that keep their weights instead.
     whole : dict from a tensor's name to float
         What it would count for to lose the tensor altogether.
     """
@@ -76,7 +78,8 @@ class Planner:
             survey.plan(tensor.name, plan, counted.get(tensor.name))
             for tensor, plan in zip(tensors, firsts, strict=True)
         ]
-        self._plans = _prune(tensors, settings, plans, recipe)
+        pruned = _prune(tensors, settings, plans, recipe)
+        self._plans, self.unpruned = _spare(tensors, plans, pruned)
         self.whole = {
             tensor.name: plan.metric.whole
             for tensor, plan in zip(tensors, plans, strict=True)
@@ -232,6 +235,26 @@ def _prune(
         for number, cutoff in zip(together, cutoffs, strict=True):
             result[number] = replace(plans[number], cutoff=cutoff)
     return result
+
+
+def _spare(
+    tensors: Sequence[TensorSource], plans: Sequence[TensorPlan], pruned: Sequence[TensorPlan]
+) -> tuple[list[TensorPlan], tuple[str, ...]]:
+    """The pruned plans without those of sparsities that leave a tensor no weight, and its name.
+
+    A threshold that the user gave is kept.
+    """
+    result, names = list(pruned), []
+    for number, (tensor, plan) in enumerate(zip(tensors, pruned, strict=True)):
+        if plan.cutoff != plans[number].cutoff and _is_emptied(tensor, plan.cutoff):
+            result[number] = plans[number]
+            names.append(tensor.name)
+    return result, tuple(names)
+
+
+def _is_emptied(tensor: TensorSource, cutoff: float) -> bool:
+    summary = kernels.summarize(share.widen(tensor.read()))
+    return share.shareable(summary) and not share.survives(summary, cutoff)
 
 
 def _prunable(tensor: TensorSource) -> bool:

@@ -160,6 +160,8 @@ class Report:
         What part of the tensor was lost, as its errors are counted; known when packing only.
     exact : mapping from a tensor's name to str
         Why tensors of several dimensions were kept as they are, or not counted.
+    unpruned : tuple of str
+        Tensors that a sparsity would have emptied, and that keep their weights instead.
     unseen : tuple of str
         Matrices that calibration saw no effect of, and that counted like the median tensor.
     """
@@ -181,12 +183,13 @@ class Report:
     counted_error: float | None = None
     lost: Mapping[str, float] = field(default_factory=dict)
     exact: Mapping[str, str] = field(default_factory=dict)
+    unpruned: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON."""
         table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        table["unseen"] = list(self.unseen)
+        table["unseen"], table["unpruned"] = list(self.unseen), list(self.unpruned)
         table["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
         table["tensors"] = [_tensor_dict(tensor) for tensor in self.tensors]
         for name in ("parts", "alternatives", "metadata", "lost", "exact"):

@@ -23,6 +23,9 @@ def advice(recipe: Recipe, report: Report) -> str:
         *_kept(report.exact),
         *_lost(report.lost),
     ]
+    if report.unpruned:
+        names = _names(report.unpruned)
+        lines.append(f"Warning: not pruned, since no weight of theirs would be left: {names}.")
     if report.unseen:
         names = _names(report.unseen)
         lines.append(f"Calibration saw no effect of {names}: treated like the median tensor.")

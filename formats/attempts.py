@@ -135,6 +135,7 @@ class Attempts:
             counted_error=packer.errors.counted,
             lost=lost,
             exact=dict(self._planner.exact),
+            unpruned=self._planner.unpruned,
         )
         if not self._planner.calibrated:
             return report

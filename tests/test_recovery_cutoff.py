@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dcz
 from dcz.codec import lamp
 from dcz.codec.prune import cutoff_for_sparsity
+from dcz.formats.advice import advice
 
 Array = npt.NDArray[Any]
 
@@ -110,3 +113,25 @@ def test_scores_do_not_change_with_scales_and_outliers() -> None:
     found = lamp.ranks(((odd, 1e19, 1.0), *((values, np.inf, 1.0) for values in tensors[1:])), 0.8)
     assert np.abs(np.subtract(found, plain)).max() <= 3
     assert lamp.ranks((), 0.5) == []
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [dcz.Recipe(sparsity=0.9, scope="global"), dcz.Recipe(sparsity=0.9, scope="global", bits=4)],
+)
+def test_a_tensor_that_would_lose_every_weight_is_kept_and_named(
+    tmp_path: Path, recipe: dcz.Recipe
+) -> None:
+    generator = np.random.default_rng(0)
+    tensors = {
+        "base": generator.normal(0, 1.0, (100, 100)).astype(np.float32),
+        "adapter": generator.normal(0, 1e-3, (40, 40)).astype(np.float32),
+        "zeros": np.zeros((8, 8), np.float32),
+    }
+    report = dcz.save_file(tensors, tmp_path / "x.dcz", recipe)
+    decoded = dcz.load_file(tmp_path / "x.dcz")
+    assert report.unpruned == ("adapter",)
+    assert report.to_dict()["unpruned"] == ["adapter"]
+    assert np.count_nonzero(decoded["adapter"]) > 1500
+    assert "not pruned" in advice(recipe, report) and "adapter" in advice(recipe, report)
+    assert not dcz.save_file(tensors, tmp_path / "x.dcz", dcz.Recipe(sparsity=0.9)).unpruned

@@ -20,9 +20,6 @@ from dcz.codec.fidelity.spread import CLIPPED_ROW, Floats, Spread, spread_of
 from dcz.codec.metric import Metric
 from dcz.codec.prune import Weights
 
-# The part of a tensor's error that is told row by row, each against its own energy.
-ROWS_SHARE = 0.0
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
@@ -78,8 +75,6 @@ def row_importances(spread: Spread) -> Floats:
     had `CLIPPED_ROW` times theirs.
     """
     most = CLIPPED_ROW * spread.usual_row
-    if not ROWS_SHARE and spread.rows.max() <= most:
+    if spread.rows.max() <= most:
         return np.array([1 / spread.energy])
-    whole = np.minimum(1.0, most / spread.rows)
-    apart = spread.usual_row / spread.rows
-    return np.asarray(((1 - ROWS_SHARE) * whole + ROWS_SHARE * apart) / spread.energy)
+    return np.asarray(np.minimum(1.0, most / spread.rows) / spread.energy)
