@@ -185,7 +185,7 @@ class Draft:
         layout = Layout(len(self.codebook), len(self.class_map), len(tables), len(data))
         payload = self.codebook + self.class_map + tables + data
         return Frame(
-            CODER, payload, describe(layout, counts, bits, self.runs, self.tensor.codebook)
+            CODER, payload, describe_layout(layout, counts, bits, self.runs, self.tensor.codebook)
         )
 
 
@@ -205,7 +205,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     layout = Layout(len(book), len(class_map), len(tables), len(data))
     counts = coded[0].counts if len(coded) == 1 else np.sum([c.counts for c in coded], axis=0)
     bits = sum(each.bits for each in coded)
-    described = partial(describe, layout, counts, bits, runs, tensor.codebook)
+    described = partial(describe_layout, layout, counts, bits, runs, tensor.codebook)
     least = tensor.codebook.nbytes + sum(each.least for each in coded)
     return Frame(CODER, b"".join((book, class_map, tables, data)), described, least)
 
@@ -294,7 +294,7 @@ class Decoder:
         # Where each segment begins: int64[blocks, classes].
         self.offsets = offsets[:-1].reshape(-1, kinds)
         cursor.position = int(offsets[-1])
-        self._ends = map_start, table_start, table_end, cursor.position
+        self.ends = map_start, table_start, table_end, cursor.position
         cursor.finish("frame")
 
     def _find_segments(self, position: int) -> Offsets:
@@ -327,36 +327,6 @@ class Decoder:
                 digests,
             )
 
-    def describe(self) -> Description:
-        """Sizes and entropies of the index stream."""
-        counts = np.zeros(self.codebook.size, np.int64)
-        bits = 0
-        elements = segment_sizes(self.runs, self.member.numel)
-        for k, (lengths, members) in enumerate(self.codes.each()):
-            own, fillers = self._count_symbols(k, lengths, members, elements[:, k])
-            np.add.at(counts, members, own[:, None])
-            np.subtract.at(counts, fillers, 1)
-            bits += payload_bits(own, lengths)
-        sizes = np.diff((0, *self._ends)).tolist()
-        return describe(Layout(*sizes), counts, bits, self.runs, self.codebook)
-
-    def _count_symbols(
-        self, k: int, lengths: Lengths, members: AnyArray, elements: Offsets
-    ) -> tuple[Offsets, AnyArray]:
-        """How often each symbol of class k occurs, and what fills its last pairs.
-
-        `elements` tells how many there are in each block.
-        """
-        width = members.shape[1]
-        found, fillers = np.zeros(lengths.size, np.int64), []
-        for piece in pieces(0, len(elements), AT_ONCE):
-            sizes = -(-elements[piece] // width)
-            symbols = decode_symbols(self.payload, self.offsets[piece, k], sizes, lengths, "index")
-            found += kernels.count_symbols(symbols, lengths.size)
-            filled = elements[piece] % width > 0
-            fillers.append(members[symbols[np.cumsum(sizes)[filled] - 1], -1])
-        return found, np.concatenate(fillers)
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -368,7 +338,9 @@ class Layout:
     segments: int
 
 
-def describe(layout: Layout, counts: Offsets, bits: int, runs: Runs, codebook: Any) -> Description:
+def describe_layout(
+    layout: Layout, counts: Offsets, bits: int, runs: Runs, codebook: Any
+) -> Description:
     """What a frame holds, given how often each index occurs and the bits of all symbols."""
     parts = Parts()
     parts.add("codebooks", layout.codebook)
@@ -392,3 +364,35 @@ def describe(layout: Layout, counts: Offsets, bits: int, runs: Runs, codebook: A
         nonzero=(count_nonzero(codebook, counts),),
         moments=(moments(codebook, counts),),
     )
+
+
+def describe_classes(frame: Decoder) -> Description:
+    """Sizes and entropies of the index stream; decodes every symbol."""
+    counts = np.zeros(frame.codebook.size, np.int64)
+    bits = 0
+    elements = segment_sizes(frame.runs, frame.member.numel)
+    for k, (lengths, members) in enumerate(frame.codes.each()):
+        own, fillers = _count_symbols(frame, k, lengths, members, elements[:, k])
+        np.add.at(counts, members, own[:, None])
+        np.subtract.at(counts, fillers, 1)
+        bits += payload_bits(own, lengths)
+    sizes = np.diff((0, *frame.ends)).tolist()
+    return describe_layout(Layout(*sizes), counts, bits, frame.runs, frame.codebook)
+
+
+def _count_symbols(
+    frame: Decoder, k: int, lengths: Lengths, members: AnyArray, elements: Offsets
+) -> tuple[Offsets, AnyArray]:
+    """How often each symbol of class k occurs, and what fills its last pairs.
+
+    `elements` tells how many there are in each block.
+    """
+    width = members.shape[1]
+    found, fillers = np.zeros(lengths.size, np.int64), []
+    for piece in pieces(0, len(elements), AT_ONCE):
+        sizes = -(-elements[piece] // width)
+        symbols = decode_symbols(frame.payload, frame.offsets[piece, k], sizes, lengths, "index")
+        found += kernels.count_symbols(symbols, lengths.size)
+        filled = elements[piece] % width > 0
+        fillers.append(members[symbols[np.cumsum(sizes)[filled] - 1], -1])
+    return found, np.concatenate(fillers)

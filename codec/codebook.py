@@ -143,12 +143,6 @@ class Code:
         """Whether its symbols take bits."""
         return takes_bits(self.lengths)
 
-    def statistics(self, counts: Offsets, segments: int) -> StreamStatistics:
-        """Statistics of symbols that occur so often and whose segments take `segments` bytes."""
-        return stream_statistics(
-            self.name, counts, self.lengths, table=self.table_bytes, segments=segments
-        )
-
 
 def read_code(cursor: Cursor, name: str) -> Code:
     """Read the code table of one stream. Raises CorruptError."""
@@ -274,3 +268,10 @@ def _occurrences(indices: AnyArray, book: AnyArray) -> Offsets:
         return kernels.count_symbols(indices.astype(np.uint16, copy=False), book.size)
     except ValueError:
         raise CorruptError(f"index in a codebook of {book.size} levels is past its end") from None
+
+
+def code_statistics(code: Code, counts: Offsets, segments: int) -> StreamStatistics:
+    """Statistics of symbols that occur so often and whose segments take `segments` bytes."""
+    return stream_statistics(
+        code.name, counts, code.lengths, table=code.table_bytes, segments=segments
+    )

@@ -16,6 +16,7 @@ from dcz.codec import kernels
 from dcz.codec.codebook import (
     Census,
     Stream,
+    code_statistics,
     gather,
     index_streams,
     moments_of,
@@ -149,7 +150,7 @@ class Decoder:
         if len(self.members) > 1 or len(self.codes) > 1:
             for piece in pieces(blocks.start, blocks.stop, AT_ONCE):
                 place = out[piece.start * BLOCK - start : piece.stop * BLOCK - start]
-                indices = join(self._symbols(piece))
+                indices = join(self.symbols(piece))
                 place[:] = gather(indices, part(self.members, place.size), self.codebooks)
             if digests is not None:
                 kernels.write_digests(out, digests)
@@ -171,7 +172,8 @@ class Decoder:
                 digests,
             )
 
-    def _symbols(self, blocks: slice = EVERYTHING) -> list[AnyArray]:
+    def symbols(self, blocks: slice = EVERYTHING) -> list[AnyArray]:
+        """Symbols of each code in some blocks."""
         counts = self.counts[blocks]
         return [
             decode_symbols(self.payload, offsets[blocks], counts, code.lengths, code.name)
@@ -180,34 +182,35 @@ class Decoder:
 
     def indices(self) -> AnyArray:
         """For each position its entry of the codebook, as uint16."""
-        return join(self._symbols())
-
-    def describe(self) -> Description:
-        """Sizes and entropies of the index streams."""
-        census = Census.of(self.codes, self.codebooks)
-        for piece in pieces(0, self.counts.size, AT_ONCE):
-            symbols = self._symbols(piece)
-            census.add_symbols(symbols)
-            census.add_indices(join(symbols), self.members, self.codebooks)
-        step = len(self.codes)
-        sizes = [int(np.diff(self.bounds)[i::step].sum()) for i in range(step)]
-        parts = Parts()
-        parts.add("codebooks", self.codebook_bytes)
-        parts.add("tables", sum(code.table_bytes for code in self.codes))
-        parts.add("indices", sum(sizes))
-        held = list(zip(self.codebooks, census.entries, strict=True))
-        return Description(
-            parts=parts.sizes,
-            streams=tuple(
-                code.statistics(counts, size)
-                for code, counts, size in zip(self.codes, census.symbols, sizes, strict=True)
-            ),
-            levels=tuple(book.size for book in self.codebooks),
-            nonzero=tuple(count_nonzero(*pair) for pair in held),
-            moments=tuple(moments(*pair) for pair in held),
-        )
+        return join(self.symbols())
 
 
 def join(symbols: Sequence[AnyArray]) -> AnyArray:
     """Put a split index together again: high part, then low byte."""
     return symbols[0] if len(symbols) == 1 else symbols[0] << 8 | symbols[1]
+
+
+def describe_dense(frame: Decoder) -> Description:
+    """Sizes and entropies of the index streams; decodes every symbol."""
+    census = Census.of(frame.codes, frame.codebooks)
+    for piece in pieces(0, frame.counts.size, AT_ONCE):
+        symbols = frame.symbols(piece)
+        census.add_symbols(symbols)
+        census.add_indices(join(symbols), frame.members, frame.codebooks)
+    step = len(frame.codes)
+    sizes = [int(np.diff(frame.bounds)[i::step].sum()) for i in range(step)]
+    parts = Parts()
+    parts.add("codebooks", frame.codebook_bytes)
+    parts.add("tables", sum(code.table_bytes for code in frame.codes))
+    parts.add("indices", sum(sizes))
+    held = list(zip(frame.codebooks, census.entries, strict=True))
+    return Description(
+        parts=parts.sizes,
+        streams=tuple(
+            code_statistics(code, counts, size)
+            for code, counts, size in zip(frame.codes, census.symbols, sizes, strict=True)
+        ),
+        levels=tuple(book.size for book in frame.codebooks),
+        nonzero=tuple(count_nonzero(*pair) for pair in held),
+        moments=tuple(moments(*pair) for pair in held),
+    )

@@ -162,9 +162,6 @@ class FrameDecoder(Protocol):
             If the coded bytes break the format.
         """
 
-    def describe(self) -> Description:
-        """Sizes and entropies of the frame's streams; decodes every symbol."""
-
 
 @dataclass(slots=True)
 class Parts:

@@ -42,6 +42,7 @@ from dcz.codec.mixed_points import (
     RowPoints,
     TrellisPoints,
     read_points,
+    values_in_use,
 )
 from dcz.codec.row_trellis import RowTrellisTensor
 from dcz.codec.tiny import TinyTensor
@@ -133,7 +134,9 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     counts = PositionCounts()
     counts.add(points, positions, 0)
     return Frame(
-        CODER, b"".join([head, framing, *coded]), describe(layout, *points.statistics(counts))
+        CODER,
+        b"".join([head, framing, *coded]),
+        describe_layout(layout, *values_in_use(points, counts)),
     )
 
 
@@ -191,7 +194,8 @@ class Decoder:
         cursor.finish("frame")
         self.layout = Layout(head, framing, sum(sizes))
 
-    def _positions(self, numbers: range) -> Iterator[tuple[Chunk, Positions]]:
+    def positions(self, numbers: range) -> Iterator[tuple[Chunk, Positions]]:
+        """The chunks of these numbers with their positions."""
         for number in numbers:
             data = self.payload[self.offsets[number] : self.offsets[number + 1]]
             with corrupt("mixed chunk"):
@@ -201,7 +205,7 @@ class Decoder:
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode elements start to stop into `out`."""
         target = out.reshape(self.row, -1).T.flat if self.by_columns else out
-        for chunk, positions in self._positions(range(start // CHUNK, -(-stop // CHUNK))):
+        for chunk, positions in self.positions(range(start // CHUNK, -(-stop // CHUNK))):
             for at in range(0, chunk.numel, PIECE):
                 piece = positions[at : at + PIECE]
                 first = chunk.start + at
@@ -209,13 +213,6 @@ class Decoder:
                 target[first - start : first - start + piece.size] = values
         if digests is not None:
             kernels.write_digests(out, digests)
-
-    def describe(self) -> Description:
-        """Sizes and entropies of the index stream."""
-        counts = PositionCounts()
-        for chunk, positions in self._positions(range(len(self.chunks))):
-            counts.add(self.points, positions, chunk.start)
-        return describe(self.layout, *self.points.statistics(counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +224,7 @@ class Layout:
     chunks: int
 
 
-def describe(layout: Layout, values: AnyArray, counts: npt.NDArray[np.int64]) -> Description:
+def describe_layout(layout: Layout, values: AnyArray, counts: npt.NDArray[np.int64]) -> Description:
     """What a frame holds, given its values and how often each occurs."""
     parts = Parts()
     parts.add("codebooks", layout.points)
@@ -250,3 +247,11 @@ def describe(layout: Layout, values: AnyArray, counts: npt.NDArray[np.int64]) ->
         nonzero=(count_nonzero(values, counts),),
         moments=(moments(values, counts),),
     )
+
+
+def describe_mixed(frame: Decoder) -> Description:
+    """Sizes and entropies of the index stream; decodes every symbol."""
+    counts = PositionCounts()
+    for chunk, positions in frame.positions(range(len(frame.chunks))):
+        counts.add(frame.points, positions, chunk.start)
+    return describe_layout(frame.layout, *values_in_use(frame.points, counts))

@@ -94,7 +94,7 @@ def encode(
         positions.append(places)
         chunks.append(geometry.whole(places.size))
     code = kernels.encode_mixed_group(np.concatenate(positions), chunks, states)
-    described = partial(_describe, points, positions, len(head), len(code))
+    described = partial(describe_tensors, points, positions, len(head), len(code))
     return Frame(CODER, bytes(head) + code, described)
 
 
@@ -170,7 +170,8 @@ class Decoder:
         self.head = cursor.position
         self.code = payload[self.head :]
 
-    def _positions(self) -> list[Positions]:
+    def positions(self) -> list[Positions]:
+        """The positions of each tensor."""
         with corrupt("mixed contexts"):
             found = kernels.decode_mixed_group(self.code, self.chunks, self.points[0].states)
         ends = np.cumsum([chunk.numel for chunk in self.chunks])
@@ -178,17 +179,13 @@ class Decoder:
 
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
         """Decode all elements into `out`."""
-        parts = zip(self.points, self._positions(), strict=True)
+        parts = zip(self.points, self.positions(), strict=True)
         np.concatenate([points.values(part) for points, part in parts], out=out)
         if digests is not None:
             kernels.write_digests(out, digests)
 
-    def describe(self) -> Description:
-        """Sizes and entropies of the index stream."""
-        return _describe(self.points, self._positions(), self.head, len(self.code))
 
-
-def _describe(
+def describe_tensors(
     points: Sequence[Points], positions: Sequence[Positions], head: int, code: int
 ) -> Description:
     """What a frame holds: `head` and `code` in bytes, and the positions of each tensor."""
@@ -282,3 +279,8 @@ def _count(points: Points, positions: Positions) -> tuple[AnyArray, AnyArray]:
     every = np.zeros(points.codebook.size, np.int64)
     every[points.indices(used)] = counts
     return points.codebook, every
+
+
+def describe_group(frame: Decoder) -> Description:
+    """Sizes and entropies of the index stream; decodes every symbol."""
+    return describe_tensors(frame.points, frame.positions(), frame.head, len(frame.code))

@@ -65,12 +65,6 @@ class CodebookPoints:
         """The elements at the positions from element `start` of the tensor on."""
         return self.codebook[self.indices(positions)]
 
-    def statistics(self, counts: PositionCounts) -> tuple[AnyArray, Counts]:
-        """The codebook and how often each entry occurs."""
-        times = np.zeros(self.codebook.size, np.int64)
-        times[self.indices((counts.cells - REACH).astype(np.int32))] = counts.times
-        return self.codebook, times
-
 
 @dataclass(frozen=True, slots=True)
 class TrellisPoints:
@@ -95,10 +89,6 @@ class TrellisPoints:
     def values(self, positions: Positions, start: int = 0) -> AnyArray:
         """The elements at the positions from element `start` of the tensor on."""
         return trellis.values_at(positions, self.step, self.dtype)
-
-    def statistics(self, counts: PositionCounts) -> tuple[AnyArray, Counts]:
-        """The values in use and how often each occurs."""
-        return self.values((counts.cells - REACH).astype(np.int32)), counts.times
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +131,6 @@ class RowPoints:
         """The elements at the positions from element `start` of the tensor on."""
         steps = self.steps[self.class_of(start, start + positions.size)]
         return trellis.values_at(positions, steps.astype(np.float64), self.dtype)
-
-    def statistics(self, counts: PositionCounts) -> tuple[AnyArray, Counts]:
-        """The values in use, class by class, and how often each occurs."""
-        number, cell = np.divmod(counts.cells, CELLS)
-        steps = self.steps[number].astype(np.float64)
-        return trellis.values_at(cell - REACH, steps, self.dtype), counts.times
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,3 +224,17 @@ class PositionCounts:
             raise CorruptError(f"steps with {self.cells.size} multiples, over {MAX_LEVELS}")
         before, self.times = self.times, np.zeros(self.cells.size, np.int64)
         np.add.at(self.times, places, np.concatenate([before, times]))
+
+
+def values_in_use(points: Points, counts: PositionCounts) -> tuple[AnyArray, Counts]:
+    """A tensor's values, class by class where rows have steps, and how often each occurs."""
+    if isinstance(points, RowPoints):
+        number, cell = np.divmod(counts.cells, CELLS)
+        steps = points.steps[number].astype(np.float64)
+        return trellis.values_at(cell - REACH, steps, points.dtype), counts.times
+    positions = (counts.cells - REACH).astype(np.int32)
+    if isinstance(points, TrellisPoints):
+        return points.values(positions), counts.times
+    times = np.zeros(points.codebook.size, np.int64)
+    times[points.indices(positions)] = counts.times
+    return points.codebook, times

@@ -78,8 +78,8 @@ class Planner:
             survey.plan(tensor.name, plan, counted.get(tensor.name))
             for tensor, plan in zip(tensors, firsts, strict=True)
         ]
-        pruned = _prune(tensors, settings, plans, recipe)
-        self._plans, self.unpruned = _spare(tensors, plans, pruned)
+        cut = _prune(tensors, settings, plans, recipe)
+        self._plans, self.unpruned = _spare(tensors, plans, cut)
         self.whole = {
             tensor.name: plan.metric.whole
             for tensor, plan in zip(tensors, plans, strict=True)

@@ -43,6 +43,14 @@ SEGMENT_OVERHEAD = 24
 Buffer = bytes | memoryview | AnyArray
 
 
+class PlaneCounts(NamedTuple):
+    """What a plane's symbols are, how often each occurs, and its bytes of the payload."""
+
+    stream: str
+    counts: AnyArray
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedPlane:
     """A plane's share of the payload.
@@ -62,9 +70,9 @@ class EncodedPlane:
     counts: AnyArray
 
     @property
-    def size(self) -> int:
-        """Bytes of the payload."""
-        return sum(len(piece) for piece in self.pieces)
+    def counted(self) -> PlaneCounts:
+        """What a reader counts of it."""
+        return PlaneCounts(self.stream, self.counts, sum(len(piece) for piece in self.pieces))
 
 
 # ---- encoding ----
@@ -343,8 +351,8 @@ def _decode_zstandard(plane: CodedPlane) -> bytes:
         raise CorruptError(f"plane: zstandard: {error}") from None
 
 
-def count_planes(planes: list[CodedPlane]) -> list[EncodedPlane]:
-    """The planes with their symbols counted, as `encode_planes` gives them."""
+def count_planes(planes: list[CodedPlane]) -> list[PlaneCounts]:
+    """The planes' symbols, counted as `encode_planes` counts them."""
     counted = []
     decoded = [np.frombuffer(plane, np.uint8) for plane in decode_planes(planes)]
     for number, plane in enumerate(planes):
@@ -358,5 +366,5 @@ def count_planes(planes: list[CodedPlane]) -> list[EncodedPlane]:
             stream, alphabet = f"-joined-{8 - low_bits}", 256 << 8 - low_bits
             symbols, _ = kernels.pair_symbols(decoded[number - 1], symbols, low_bits)
         counts = kernels.count_symbols(symbols, alphabet)
-        counted.append(EncodedPlane((bytes(plane.size),), stream, counts))
+        counted.append(PlaneCounts(stream, counts, plane.size))
     return counted

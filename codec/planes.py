@@ -30,6 +30,7 @@ from dcz.codec.kernels import Digests
 from dcz.codec.plane_methods import (
     Buffer,
     EncodedPlane,
+    PlaneCounts,
     count_planes,
     decode_planes,
     encode_planes,
@@ -61,14 +62,14 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     upper_bits = _UPPER_BITS.get(flat.dtype, 0)
     payload = _Payload(_most_bytes(flat))
     payload.append(bytes([ROTATED if rotated else PLAIN]))
-    statistics = _PlaneStatistics()
+    statistics = PlaneStatistics()
     zeros = 0
     for start in range(0, flat.size, CHUNK):
         chunk = flat[start : start + CHUNK]
         coded = encode_planes(kernels.split_planes(chunk, rotated=rotated), upper_bits)
         if not rotated or _may_hold_zeros(coded[-1]):
             zeros += chunk.size - count_nonzero(chunk)
-        statistics.add(coded)
+        statistics.add([plane.counted for plane in coded])
         for plane in coded:
             for piece in plane.pieces:
                 payload.append(piece)
@@ -150,33 +151,23 @@ class Decoder:
         if digests is not None:
             kernels.write_digests(out, digests)
 
-    def describe(self) -> Description:
-        """Sizes and order-0 entropies of the planes."""
-        statistics = _PlaneStatistics()
-        for chunk in self.chunks:
-            statistics.add(count_planes(chunk))
-        parts = Parts()
-        parts.add("lossless", self.size)
-        flat = np.empty(numel(self.members), self.members[0].dtype)
-        self.decode(0, flat.size, flat)
-        nonzero = tuple(count_nonzero(part) for part in split(flat, self.members))
-        return Description(parts.sizes, statistics.streams(), (0,) * len(self.members), nonzero)
-
 
 @dataclass(slots=True)
-class _PlaneStatistics:
+class PlaneStatistics:
     """Counts the planes of all chunks together."""
 
     counts: dict[str, AnyArray] = field(default_factory=dict)
     coded: dict[str, int] = field(default_factory=dict)
 
-    def add(self, chunk: Sequence[EncodedPlane]) -> None:
+    def add(self, chunk: Sequence[PlaneCounts]) -> None:
+        """Count the planes of a chunk."""
         for number, plane in enumerate(chunk):
             name = f"plane-{number}{plane.stream}"
             self.counts[name] = self.counts.get(name, 0) + plane.counts
             self.coded[name] = self.coded.get(name, 0) + plane.size
 
     def streams(self) -> tuple[StreamStatistics, ...]:
+        """Statistics of each plane."""
         return tuple(self._stream(name) for name in self.counts)
 
     def _stream(self, name: str) -> StreamStatistics:
@@ -193,3 +184,16 @@ class _PlaneStatistics:
             table_bits=0,
             framing_bits=0,
         )
+
+
+def describe_planes(frame: Decoder) -> Description:
+    """Sizes and order-0 entropies of the planes; decodes every symbol."""
+    statistics = PlaneStatistics()
+    for chunk in frame.chunks:
+        statistics.add(count_planes(chunk))
+    parts = Parts()
+    parts.add("lossless", frame.size)
+    flat = np.empty(numel(frame.members), frame.members[0].dtype)
+    frame.decode(0, flat.size, flat)
+    nonzero = tuple(count_nonzero(part) for part in split(flat, frame.members))
+    return Description(parts.sizes, statistics.streams(), (0,) * len(frame.members), nonzero)

@@ -21,6 +21,7 @@ from dcz.codec.codebook import (
     Census,
     Code,
     Stream,
+    code_statistics,
     gather,
     index_streams,
     make_stream,
@@ -207,10 +208,10 @@ class Decoder:
         """Decode elements start to stop into `out`, zeros included."""
         blocks = slice(start // SPAN, -(-stop // SPAN))
         if len(self.members) > 1 or len(self.index_codes) > 1:
-            books = self._books_with_zero()
+            books = self.books_with_zero()
             for piece in pieces(blocks.start, blocks.stop, AT_ONCE):
                 place = out[piece.start * SPAN - start : piece.stop * SPAN - start]
-                indices = self._indices(piece, place.size)
+                indices = self.indices_in(piece, place.size)
                 place[:] = gather(indices, part(self.members, place.size), books)
             if digests is not None:
                 kernels.write_digests(out, digests)
@@ -246,14 +247,16 @@ class Decoder:
                 digests,
             )
 
-    def _books_with_zero(self) -> list[AnyArray]:
+    def books_with_zero(self) -> list[AnyArray]:
+        """The codebooks with zero before the survivors' entries."""
         return [np.concatenate([np.zeros(1, book.dtype), book]) for book in self.codebooks]
 
     def indices(self) -> AnyArray:
         """For each position 0 for a zero, or one more than its index; as uint32."""
-        return self._indices(EVERYTHING, self.total)
+        return self.indices_in(EVERYTHING, self.total)
 
-    def _indices(self, blocks: slice, positions: int) -> AnyArray:
+    def indices_in(self, blocks: slice, positions: int) -> AnyArray:
+        """What `indices` gives, of so many positions in some blocks."""
         scattered = [np.empty(positions, np.uint32) for _ in self.index_codes]
         for number, code in enumerate(self.index_codes):
             book = np.arange(code.lengths.size, dtype=np.uint32) + np.uint32(number == 0)
@@ -263,43 +266,45 @@ class Decoder:
         high, low = scattered
         return np.where(high > 0, (high - 1 << 8 | low) + 1, 0)
 
-    def describe(self) -> Description:
-        """Sizes and entropies of the gap and index streams."""
-        index_bytes = [int(size) for size in np.diff(self.bounds, axis=0).sum(axis=1)]
-        gap_bytes = len(self.payload) - self.blocks_start - sum(index_bytes)
-        parts = Parts()
-        parts.add("codebooks", self.codebook_bytes)
-        parts.add("tables", self.table_bytes)
-        parts.add("indices", sum(index_bytes))
-        parts.add("gaps", gap_bytes)
-        codes = [self.gap_code, *self.index_codes]
-        books = self._books_with_zero()
-        census = self._census(codes, books)
-        held = list(zip(books, census.entries, strict=True))
-        sizes = [gap_bytes, *index_bytes]
-        return Description(
-            parts=parts.sizes,
-            streams=tuple(
-                code.statistics(counts, size)
-                for code, counts, size in zip(codes, census.symbols, sizes, strict=True)
-            ),
-            levels=tuple(book.size for book in self.codebooks),
-            nonzero=tuple(count_nonzero(*pair) for pair in held),
-            moments=tuple(moments(*pair) for pair in held),
-        )
 
-    def _census(self, codes: Sequence[Code], books: Sequence[AnyArray]) -> Census:
-        census = Census.of(codes, books)
-        offsets = [self.gap_offsets, *self.index_offsets]
-        sizes = [self.gap_counts, *[self.survivor_counts] * len(self.index_codes)]
-        for piece in pieces(0, self.gap_counts.size, AT_ONCE):
-            streams = zip(codes, offsets, sizes, strict=True)
-            census.add_symbols(
-                [
-                    decode_symbols(self.payload, at[piece], n[piece], code.lengths, code.name)
-                    for code, at, n in streams
-                ]
-            )
-            positions = min(piece.stop * SPAN, self.total) - piece.start * SPAN
-            census.add_indices(self._indices(piece, positions), self.members, books)
-        return census
+def describe_sparse(frame: Decoder) -> Description:
+    """Sizes and entropies of the gap and index streams; decodes every symbol."""
+    index_bytes = [int(size) for size in np.diff(frame.bounds, axis=0).sum(axis=1)]
+    gap_bytes = len(frame.payload) - frame.blocks_start - sum(index_bytes)
+    parts = Parts()
+    parts.add("codebooks", frame.codebook_bytes)
+    parts.add("tables", frame.table_bytes)
+    parts.add("indices", sum(index_bytes))
+    parts.add("gaps", gap_bytes)
+    codes = [frame.gap_code, *frame.index_codes]
+    books = frame.books_with_zero()
+    census = _census(frame, codes, books)
+    held = list(zip(books, census.entries, strict=True))
+    sizes = [gap_bytes, *index_bytes]
+    return Description(
+        parts=parts.sizes,
+        streams=tuple(
+            code_statistics(code, counts, size)
+            for code, counts, size in zip(codes, census.symbols, sizes, strict=True)
+        ),
+        levels=tuple(book.size for book in frame.codebooks),
+        nonzero=tuple(count_nonzero(*pair) for pair in held),
+        moments=tuple(moments(*pair) for pair in held),
+    )
+
+
+def _census(frame: Decoder, codes: Sequence[Code], books: Sequence[AnyArray]) -> Census:
+    census = Census.of(codes, books)
+    offsets = [frame.gap_offsets, *frame.index_offsets]
+    sizes = [frame.gap_counts, *[frame.survivor_counts] * len(frame.index_codes)]
+    for piece in pieces(0, frame.gap_counts.size, AT_ONCE):
+        streams = zip(codes, offsets, sizes, strict=True)
+        census.add_symbols(
+            [
+                decode_symbols(frame.payload, at[piece], n[piece], code.lengths, code.name)
+                for code, at, n in streams
+            ]
+        )
+        positions = min(piece.stop * SPAN, frame.total) - piece.start * SPAN
+        census.add_indices(frame.indices_in(piece, positions), frame.members, books)
+    return census

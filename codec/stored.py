@@ -53,16 +53,17 @@ class Decoder:
         if digests is not None:
             kernels.write_digests(out, digests)
 
-    def describe(self) -> Description:
-        """Sizes; stored bytes have no streams."""
-        flat = np.empty(numel(self.members), self.members[0].dtype)
-        self.decode(0, flat.size, flat)
-        parts = Parts()
-        parts.add("lossless", len(self.payload))
-        levels = (0,) * len(self.members)
-        return Description(
-            parts.sizes,
-            (),
-            levels,
-            tuple(count_nonzero(part) for part in split(flat, self.members)),
-        )
+
+def describe_stored(frame: Decoder) -> Description:
+    """Sizes; stored bytes have no streams."""
+    flat = np.empty(numel(frame.members), frame.members[0].dtype)
+    frame.decode(0, flat.size, flat)
+    parts = Parts()
+    parts.add("lossless", len(frame.payload))
+    levels = (0,) * len(frame.members)
+    return Description(
+        parts.sizes,
+        (),
+        levels,
+        tuple(count_nonzero(part) for part in split(flat, frame.members)),
+    )

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from dcz.codec import dense, kernels, sparse
+from dcz.codec.description import describe
 from dcz.codec.errors import ChecksumError, TruncatedError, located
 from dcz.codec.frame import AnyArray, Description, Digests, FrameDecoder, numel, split
 from dcz.codec.report import Alias, FrameSummary, MemberSummary, Report, build_report
@@ -352,7 +353,7 @@ class Archive(Mapping[str, AnyArray]):
     def _describe(self, number: int) -> Description:
         first = self._stored[number][0]
         with located(file=self.path, tensor=first.info.name):
-            return self._open(first).describe()
+            return describe(self._open(first))
 
     def _summarize(self, number: int, description: Description) -> FrameSummary:
         return FrameSummary(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from dcz.codec import coders, kernels, mixed
+from dcz.codec.description import describe
 from dcz.codec.errors import CorruptError
 from dcz.codec.frame import Frame, FrameDecoder, Member, SharedTensor
 from dcz.formats.dtypes import by_numpy
@@ -27,7 +28,7 @@ def decode(open_payload: Open, payload: bytes, *members: Member) -> Array:
     decoder = open_payload(memoryview(payload), members)
     out = np.empty(sum(member.numel for member in members), members[0].dtype)
     decoder.decode(0, out.size, out)
-    decoder.describe()
+    describe(decoder)
     return out
 
 
@@ -36,7 +37,7 @@ def decoded(frame: Frame, member: Member) -> Array:
     decoder = coders.open_frame(frame.coder, memoryview(frame.payload), [member])
     out = np.empty(member.numel, member.dtype)
     decoder.decode(0, out.size, out)
-    assert decoder.describe() == frame.description
+    assert describe(decoder) == frame.description
     assert sum(frame.description.parts.values()) == len(frame.payload)
     return out
 

@@ -10,6 +10,7 @@ import pytest
 import support_payloads
 
 from dcz.codec import classes, grid, huffman, runs
+from dcz.codec.description import describe
 from dcz.codec.errors import CorruptError, TruncatedError
 from dcz.codec.frame import Member
 
@@ -120,9 +121,9 @@ def test_what_fills_the_last_pair_means_nothing() -> None:
     payload = ONE_CLASS + b"\x01\x00\x02\x09" + TWO_CODES + b"\x01\x02"
     decoder = classes.Decoder(memoryview(payload), [Member(BYTES, 3)])
     assert decode(payload, 3).tolist() == [5, 5, 7]
-    (stream,) = decoder.describe().streams
+    (stream,) = describe(decoder).streams
     assert stream.symbols == 3
-    assert decoder.describe().nonzero == (3,)
+    assert describe(decoder).nonzero == (3,)
     assert stream.entropy_bits == pytest.approx(3 * np.log2(3) - 2)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import dcz
 from dcz.codec import coders, kernels, mixed, mixed_group, trellis
+from dcz.codec.description import describe
 from dcz.codec.frame import Frame, Member, SharedTensor
 from dcz.codec.kernels import Chunk, reference_mixed
 from dcz.formats.dtypes import by_numpy
@@ -120,7 +121,7 @@ def check(
     out = np.empty_like(wanted)
     decoder.decode(0, out.size, out)
     assert out.tobytes() == wanted.tobytes()
-    assert decoder.describe() == frame.description
+    assert describe(decoder) == frame.description
     assert sum(frame.description.parts.values()) == len(frame.payload)
     found = dczformat.decode(file_of(frame, tensors, given, dczformat))
     assert b"".join(raw for _, _, raw in found.values()) == wanted.tobytes()

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcz.codec import coders, plane_methods, planes
+from dcz.codec.description import describe
 from dcz.codec.frame import Frame, Member
 from dcz.codec.kernels import reference_planes
 from dcz.formats.dtypes import DTYPES
@@ -40,7 +41,7 @@ def noise(size: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 def decode(frame: Frame, members: Sequence[Member]) -> Array:
     decoder = planes.Decoder(memoryview(frame.payload), members)
-    assert decoder.describe() == frame.description
+    assert describe(decoder) == frame.description
     out = np.empty(sum(member.numel for member in members), members[0].dtype)
     decoder.decode(0, out.size, out)
     return out

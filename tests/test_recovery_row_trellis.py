@@ -19,6 +19,7 @@ from support_payloads import check_by_both_decoders, decode
 import dcz
 from dcz.codec import kernels, mixed, row_trellis, trellis
 from dcz.codec.calibration.record import Calibration, Sensed
+from dcz.codec.description import describe
 from dcz.codec.errors import CorruptError
 from dcz.codec.frame import Member
 from dcz.codec.mixed import Geometry
@@ -122,7 +123,7 @@ def test_a_report_takes_memory_for_positions_in_use_alone() -> None:
     decoder = mixed.Decoder(memoryview(payload), [Member(np.dtype("f4"), 256)])
     tracemalloc.start()
     try:
-        decoder.describe()
+        describe(decoder)
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
@@ -153,7 +154,7 @@ def test_chunks_that_end_within_a_row_decode_alone() -> None:
         out = np.empty(min(decoder.unit, whole.size - start), np.float32)
         decoder.decode(start, start + out.size, out)
         assert np.array_equal(out, whole[start : start + out.size])
-    assert decoder.describe() == frame.description
+    assert describe(decoder) == frame.description
 
 
 @pytest.mark.parametrize("steps", [(0.0, 1.0), (1.0, math.inf), (1.0, math.nan), (1e-6, 1.0)])
