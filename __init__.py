@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcz import training as training
-    from dcz.codec.errors import (
+    from .codec import training as training
+    from .codec.errors import (
         ChecksumError,
         CorruptError,
         DczError,
@@ -28,23 +28,20 @@ if TYPE_CHECKING:
         UnsupportedError,
         VersionError,
     )
-    from dcz.codec.kernels import BACKEND
-    from dcz.codec.recipe import Recipe, Rule
-    from dcz.codec.report import Report
-    from dcz.formats import calibration as calibration
-    from dcz.formats.archive import Archive
-    from dcz.formats.archive import open_archive as open
-    from dcz.formats.calibration import pack_model
-    from dcz.formats.everything import pack_everything
-    from dcz.formats.limits import DecodeLimits
-    from dcz.formats.memory import (
-        load_file,
-        load_model,
-        load_state_dict,
-        save_file,
-        save_state_dict,
-    )
-    from dcz.formats.packing import pack, unpack
+    from .codec.kernels import BACKEND
+    from .codec.rate.recipe import Recipe, Rule
+    from .codec.report.report import Report
+    from .formats.checkpoints.pytorch.load import load_model, load_state_dict
+    from .formats.container.limits import DecodeLimits
+    from .formats.container.load import load_file
+    from .formats.pack import calibration as calibration
+    from .formats.pack.calibration import pack_model
+    from .formats.pack.everything import pack_everything
+    from .formats.pack.pack import pack
+    from .formats.pack.save import save_file, save_state_dict
+    from .formats.pack.unpack import unpack
+    from .formats.report.archive import Archive
+    from .formats.report.archive import open_archive as open
 
 __version__ = "0.1.0"
 
@@ -81,23 +78,26 @@ __all__ = [
 _HOMES = {
     "codec.errors": [name for name in __all__ if name.endswith("Error")],
     "codec.kernels": ["BACKEND"],
-    "codec.recipe": ["Recipe", "Rule"],
-    "codec.report": ["Report"],
-    "formats.archive": ["Archive", "open_archive"],
-    "formats.calibration": ["pack_model"],
-    "formats.everything": ["pack_everything"],
-    "formats.limits": ["DecodeLimits"],
-    "formats.memory": [name for name in __all__ if name.startswith(("load_", "save_"))],
-    "formats.packing": ["pack", "unpack"],
+    "codec.rate.recipe": ["Recipe", "Rule"],
+    "codec.report.report": ["Report"],
+    "formats.checkpoints.pytorch.load": ["load_model", "load_state_dict"],
+    "formats.container.limits": ["DecodeLimits"],
+    "formats.container.load": ["load_file"],
+    "formats.pack.calibration": ["pack_model"],
+    "formats.pack.everything": ["pack_everything"],
+    "formats.pack.pack": ["pack"],
+    "formats.pack.save": ["save_file", "save_state_dict"],
+    "formats.pack.unpack": ["unpack"],
+    "formats.report.archive": ["Archive", "open_archive"],
 }
 _MODULES = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name == "calibration":  # a module, and so no part of `from dcz import *`
-        return import_module("dcz.formats.calibration")
+        return import_module("dcz.formats.pack.calibration")
     if name == "training":  # needs PyTorch, so that it is no part of `from dcz import *`
-        return import_module("dcz.training")
+        return import_module("dcz.codec.training")
     if name not in __all__:
         raise AttributeError(f"module 'dcz' has no attribute {name!r}")
     inner = "open_archive" if name == "open" else name

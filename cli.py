@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-from dcz.codec.errors import DczError, RecipeError
-from dcz.formats import commands
-from dcz.formats.limits import DEFAULT_LIMITS, parse_limits
-from dcz.formats.terminal import printable
+from .codec.errors import DczError, RecipeError
+from .formats import commands
+from .formats.container.limits import DEFAULT_LIMITS, parse_limits
+from .formats.terminal import printable
 
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -143,7 +143,8 @@ def _parser() -> argparse.ArgumentParser:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from dcz import BACKEND, __version__
+        from . import __version__
+        from .codec.kernels import BACKEND
 
         print(f"dcz {__version__} ({BACKEND} backend)")
         parser.exit()

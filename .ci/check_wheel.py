@@ -18,10 +18,10 @@ WANTED = (
     "dcz/codec/calibration/__init__.py",
     "dcz/formats/__init__.py",
     "dcz/formats/FORMAT.md",
-    "dcz/formats/pickles/__init__.py",
-    "dcz/training/__init__.py",
+    "dcz/formats/checkpoints/pickles/__init__.py",
+    "dcz/codec/training/__init__.py",
 )
-UNWANTED = ("tests", "samples", "benchmarks", "fuzz", "build")
+UNWANTED = ("tests", "samples", "benchmarks", "fuzz", "build", "setup.py")
 EXTENSION = "dcz/codec/kernels/_kernels"
 
 

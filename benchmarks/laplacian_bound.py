@@ -1,4 +1,4 @@
-"""The rate-distortion curve of a Laplacian source under squared error, for `codec/bounds.py`.
+"""The rate-distortion curve of a Laplacian source under squared error, for `codec/report/rd_bounds.py`.
 
     python benchmarks/laplacian_bound.py        prints the table that the module holds
 
@@ -88,7 +88,7 @@ class Source:
 
 
 def main() -> None:
-    """Print octaves, bits, and bits an octave: the rows of `codec/bounds.py`."""
+    """Print octaves, bits, and bits an octave: the rows of `codec/report/rd_bounds.py`."""
     worst = 0.0
     for slope in SLOPES:
         found = Source(slope).solve()

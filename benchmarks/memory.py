@@ -53,10 +53,11 @@ def anonymous(process: int) -> int:
 def main() -> None:
     """Import everything, say so, wait for the word, work."""
     import dcz
-    from dcz.formats import packing, safetensors_io
+    from dcz.formats.checkpoints import safetensors
+    from dcz.formats.pack import pack
 
-    assert packing
-    assert safetensors_io
+    assert pack
+    assert safetensors
     action, source, dest, jobs = sys.argv[1:]
     print("ready", flush=True)
     sys.stdin.readline()

@@ -24,7 +24,7 @@ from speed_rows_decode import coded_by
 from workbench import Workbench
 
 import dcz
-from dcz.formats.checkpoint import open_checkpoint
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 ROUNDS = 9
 Action = Callable[[int], object]

@@ -29,7 +29,7 @@ from speed import announce, load_average
 from speed_table import Experiment
 
 import dcz
-from dcz.codec.recipe import PRESETS
+from dcz.codec.rate.recipe import PRESETS
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ from speed_table import Experiment, Row
 from workbench import Workbench
 
 import dcz
-from dcz.formats.checkpoint import open_checkpoint
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 NNCODEC_QP = -30
 LOAD, PACK = "dcz.load_state_dict", "dcz.pack, 5 bits"

@@ -13,8 +13,8 @@ from workbench import Array, Workbench, gaussian
 
 import dcz
 from dcz.codec import kernels
-from dcz.codec.prune import cutoff_for_sparsity
-from dcz.formats.checkpoint import open_checkpoint
+from dcz.codec.prune.magnitude import cutoff_for_sparsity
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 TWICE = 1.7
 Work = dict[str, Callable[[int], object]]

@@ -11,8 +11,9 @@ import timing
 from speed_table import Experiment
 from workbench import Array, Workbench
 
-from dcz.codec import kernels, share
-from dcz.codec.frame import SharedTensor
+from dcz.codec import kernels
+from dcz.codec.share import histogram, kmeans
+from dcz.codec.share.shared_tensor import SharedTensor
 
 BLOCK, SPAN, FILLER = 65536, 1 << 18, 255
 
@@ -38,7 +39,7 @@ def _on_weights(values: Array) -> dict[str, Callable[[], object]]:
     return {
         "memcpy": partial(np.copyto, other, values),
         "summarize": partial(kernels.summarize, values),
-        "histogram": partial(share.histogram, values, 0.0, summary),
+        "histogram": partial(histogram.histogram, values, 0.0, summary),
         "count_magnitudes, upper 16 bits": partial(kernels.count_magnitudes, values, 16, 0),
         "count_magnitudes, lower 16 bits": partial(kernels.count_magnitudes, values, 0, 0x3F80),
         "distinct": partial(kernels.distinct, values.view(np.uint32), 256),
@@ -46,9 +47,9 @@ def _on_weights(values: Array) -> dict[str, Callable[[], object]]:
 
 
 def _shared(values: Array, levels: int, cutoff: float = 0.0) -> SharedTensor:
-    shape = share.histogram(values, cutoff, kernels.summarize(values))
-    codebook = share.make_codebook(shape, share.linear_centroids(shape, levels), values.dtype)
-    return share.assign(values, cutoff, codebook, zeros=cutoff > 0)
+    shape = histogram.histogram(values, cutoff, kernels.summarize(values))
+    codebook = kmeans.make_codebook(shape, kmeans.linear_centroids(shape, levels), values.dtype)
+    return kmeans.assign(values, cutoff, codebook, zeros=cutoff > 0)
 
 
 def _on_indices(values: Array, levels: int) -> dict[str, Callable[[], object]]:
@@ -63,8 +64,8 @@ def _on_indices(values: Array, levels: int) -> dict[str, Callable[[], object]]:
     sizes = np.diff(starts)
     decode = partial(kernels.decode_dense, coded, offsets[:-1], sizes, lengths)
     return {
-        f"assign, {levels}": partial(share.assign, values, 0.0, shared.codebook, zeros=False),
-        f"measure, {levels}": partial(share.squared_error, values, shared),
+        f"assign, {levels}": partial(kmeans.assign, values, 0.0, shared.codebook, zeros=False),
+        f"measure, {levels}": partial(kmeans.squared_error, values, shared),
         f"count_symbols, {levels}": partial(kernels.count_symbols, shared.indices, alphabet),
         f"encode_segments, {levels}": partial(
             kernels.encode_segments, shared.indices, starts, lengths
@@ -94,8 +95,10 @@ def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
     out = np.empty_like(values)
     return {
         "split_sparse": partial(kernels.split_sparse, shared.indices, SPAN, FILLER),
-        "assign, 32, sparse": partial(share.assign, values, cutoff, book, zeros=True),
-        "histogram, sparse": partial(share.histogram, values, cutoff, kernels.summarize(values)),
+        "assign, 32, sparse": partial(kmeans.assign, values, cutoff, book, zeros=True),
+        "histogram, sparse": partial(
+            histogram.histogram, values, cutoff, kernels.summarize(values)
+        ),
         "encode_segments, gaps": partial(kernels.encode_segments, gaps, gap_starts, lengths[0]),
         "decode_sparse to fp32": partial(
             kernels.decode_sparse,
@@ -115,17 +118,17 @@ def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
 
 
 def _on_bins(values: Array) -> dict[str, Callable[[], object]]:
-    shape = share.histogram(values, 0.0, kernels.summarize(values))
+    shape = histogram.histogram(values, 0.0, kernels.summarize(values))
     tiny = values[:4096]
     summary = kernels.summarize(tiny)
     work: dict[str, Callable[[], object]] = {
-        "histogram of 4,096 weights": partial(share.histogram, tiny, 0.0, summary),
+        "histogram of 4,096 weights": partial(histogram.histogram, tiny, 0.0, summary),
         "code_lengths, 256": partial(kernels.code_lengths, np.arange(1, 257), 12),
     }
     for levels in (16, 32, 256):
-        work[f"cluster, {levels}"] = partial(share.optimal_centroids, shape, levels)
-        work[f"lloyd, linear, {levels}"] = partial(share.linear_centroids, shape, levels)
-        work[f"best_centroids, {levels}"] = partial(share.best_centroids, shape, levels)
+        work[f"cluster, {levels}"] = partial(kmeans.optimal_centroids, shape, levels)
+        work[f"lloyd, linear, {levels}"] = partial(kmeans.linear_centroids, shape, levels)
+        work[f"best_centroids, {levels}"] = partial(kmeans.best_centroids, shape, levels)
     return work
 
 

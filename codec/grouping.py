@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dcz.codec import coders, mixed_group
-from dcz.codec.frame import MAX_GROUP, MAX_MIXED_GROUP, Frame
-from dcz.codec.pipeline import SMALL, EncodedTensor
-from dcz.codec.tiny import TinyTensor
+from .decode import registry
+from .encode import choice, context_mixing_group
+from .encode.frame import Frame
+from .pipeline import SMALL, EncodedTensor
+from .share.tiny import TinyTensor
+from .wire.arrays import MAX_GROUP, MAX_MIXED_GROUP
 
 FRAME_COST = 9
 
@@ -21,7 +23,7 @@ def group_key(tensor: EncodedTensor) -> Key | None:
     if isinstance(tensor.few, TinyTensor):
         return tensor.array.dtype, "tiny"
     if tensor.few is not None:
-        return tensor.array.dtype, "mixed", mixed_group.states_of(tensor.few)
+        return tensor.array.dtype, "mixed", context_mixing_group.states_of(tensor.few)
     return _table_key(tensor)
 
 
@@ -43,7 +45,7 @@ def merge(tensors: Sequence[EncodedTensor]) -> list[Merged]:
     few = [tensor.few for tensor in tensors if tensor.few is not None]
     if not few:
         return _merge_by_tables(tensors, list(range(len(tensors))))
-    frame = mixed_group.encode(few, [tensor.shape for tensor in tensors])
+    frame = context_mixing_group.encode(few, [tensor.shape for tensor in tensors])
     together = [(frame, list(range(len(tensors))))]
     if isinstance(few[0], TinyTensor):
         return together
@@ -65,12 +67,12 @@ def _without_mixing(tensors: Sequence[EncodedTensor]) -> list[Merged]:
 def _merge_by_tables(tensors: Sequence[EncodedTensor], places: list[int]) -> list[Merged]:
     shared = [tensor.shared for tensor in tensors if tensor.shared is not None]
     if not shared:
-        return [(coders.encode_lossless([tensor.array for tensor in tensors]), places)]
+        return [(choice.encode_lossless([tensor.array for tensor in tensors]), places)]
     pairs = zip(tensors, places, strict=True)
     alone = [(tensor.frame, [place]) for tensor, place in pairs if tensor.frame is not None]
     if _least_together(tensors) >= _cost(alone):
         return alone
-    together = [(coders.encode_shared(shared), places)]
+    together = [(choice.encode_shared(shared), places)]
     return together if _cost(together) < _cost(alone) else alone
 
 
@@ -91,5 +93,5 @@ def _least_together(tensors: Sequence[EncodedTensor]) -> int:
 
 def _cost(merged: Sequence[Merged]) -> int:
     """Bytes of frames, and of what differs in the index."""
-    digests = sum(coders.CODERS[frame.coder].digest_bytes * len(own) for frame, own in merged)
+    digests = sum(registry.CODERS[frame.coder].digest_bytes * len(own) for frame, own in merged)
     return digests + sum(len(frame.payload) + FRAME_COST for frame, _ in merged)

@@ -8,32 +8,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcz.codec import (
-    coders,
-    kernels,
-    mixed,
-    mixed_group,
-    multiples,
-    plane_methods,
-    quantizers,
-    share,
-    tiny,
-)
-from dcz.codec.column_trellis import ColumnTrellisTensor
-from dcz.codec.errors import located
-from dcz.codec.frame import (
-    MAX_MIXED_GROUP,
-    AnyArray,
-    Frame,
-    SharedTensor,
-    is_floating,
-)
-from dcz.codec.metric import Floats
-from dcz.codec.prune import Weights
-from dcz.codec.row_trellis import RowTrellisTensor
-from dcz.codec.share import ALREADY_SHARED
-from dcz.codec.tensor_plan import TensorPlan, TensorSource
-from dcz.codec.tiny import TinyTensor
+from . import kernels, weights
+from .calibration.sensitivity import Floats
+from .encode import choice, context_mixing, context_mixing_group, find_step, plane_choice
+from .encode.frame import Frame
+from .errors import located
+from .share import choice as quantizers
+from .share import kmeans, shared_tensor, tiny
+from .share.shared_tensor import ALREADY_SHARED, SharedTensor
+from .share.tiny import TinyTensor
+from .share.trellis.feedback import ColumnTrellisTensor
+from .share.trellis.per_row import RowTrellisTensor
+from .tensor_plan import TensorPlan
+from .weights import TensorSource, Weights
+from .wire.arrays import MAX_MIXED_GROUP, AnyArray, is_floating
 
 FEW_VALUES = 4096
 SMALL = 4096
@@ -156,13 +144,13 @@ def _few_coded_weights(tensor: EncodedTensor) -> SharedTensor | None:
     size = len(tensor.frame.payload) if tensor.frame is not None else 0
     if size > SHORT_CODE or not 0 < tensor.array.size <= MAX_MIXED_GROUP:
         return None
-    shared = tensor.shared or share.already_shared(tensor.array, ALREADY_SHARED)
+    shared = tensor.shared or shared_tensor.already_shared(tensor.array, ALREADY_SHARED)
     if isinstance(shared, RowTrellisTensor | ColumnTrellisTensor):
         return None  # frames of several tensors have no such trellises
     if shared is not None:
-        return shared if mixed.codable(shared) else None
-    values = share.by_values(tensor.array, ALREADY_SHARED)
-    stepped = values is not None and multiples.find(values.codebook, mixed_group.SPREAD)
+        return shared if context_mixing.codable(shared) else None
+    values = shared_tensor.by_values(tensor.array, ALREADY_SHARED)
+    stepped = values is not None and find_step.find(values.codebook, context_mixing_group.SPREAD)
     return values if stepped else None
 
 
@@ -173,16 +161,16 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
             return _encode_exact(array, 0.0)
         if not plan.share:
             return _encode_exact(array, None)
-        values = share.widen(array)
+        values = weights.widen(array)
         summary = kernels.summarize(values)
-        if not share.shareable(summary):
-            return _encode_exact(array, share.counted_energy(summary))
+        if not weights.shareable(summary):
+            return _encode_exact(array, weights.counted_energy(summary))
         if plan.levels is not None and values.size <= plan.levels and not plan.cutoff:
             return _encode_exact(array, summary.energy)
-        few = share.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
+        few = shared_tensor.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
         if few is not None and not quantizers.prunes(few, plan.cutoff):
             coder = "mixed" if plan.coder == "mixed" else "huffman"
-            frame = coders.encode(few, tensor.shape, coder)
+            frame = choice.encode(few, tensor.shape, coder)
             return _encode_few(array, few, frame, summary.energy)
         shared = quantizers.prune_and_share(tensor, values, summary, plan, few)
         if shared is None:
@@ -201,7 +189,7 @@ def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> Enco
     if metric.is_flat and tensor.shared is not None:
         return replace(tensor, counted_error=metric.importance * tensor.squared_error)
     if metric.moments is None and tensor.shared is not None:
-        errors = share.row_errors(values, tensor.shared, metric.rows.size)
+        errors = kmeans.row_errors(values, tensor.shared, metric.rows.size)
         return replace(tensor, counted_error=metric.error_of_rows(errors))
     changes = quantizers.changes(values, tensor.decoded(0, values.size))
     return replace(tensor, counted_error=metric.error(changes), shift=metric.shift(changes))
@@ -209,10 +197,10 @@ def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> Enco
 
 def corrected(original: AnyArray, tensor: EncodedTensor) -> EncodedTensor:
     """A tensor that was changed on purpose before it was encoded, measured against the original."""
-    values = share.widen(original)
-    changes = share.widen(tensor.decoded(0, values.size)) - values
+    values = weights.widen(original)
+    changes = weights.widen(tensor.decoded(0, values.size)) - values
     error = kernels.summarize(changes).energy
-    return replace(tensor, exact=error == 0, squared_error=error, energy=share.energy(original))
+    return replace(tensor, exact=error == 0, squared_error=error, energy=weights.energy(original))
 
 
 def _code(
@@ -220,11 +208,11 @@ def _code(
 ) -> tuple[SharedTensor, Frame]:
     """The tensor coded, with errors that make up for each other where they can."""
     shared = quantizers.compensated(tensor, values, shared, plan)
-    frame = coders.encode(shared, tensor.shape, plan.coder)
+    frame = choice.encode(shared, tensor.shape, plan.coder)
     other = quantizers.compensated_along_trellis(tensor, values, plan)
     if other is None:
         return shared, frame
-    pairs = [(shared, frame), (other, coders.encode(other, tensor.shape, plan.coder))]
+    pairs = [(shared, frame), (other, choice.encode(other, tensor.shape, plan.coder))]
     return min(pairs, key=lambda pair: _price(values, pair[0], pair[1], plan))
 
 
@@ -245,7 +233,7 @@ def _smaller(
     lossless = _smaller_lossless(array, shared, frame) if _lossless_may_win(array, frame) else None
     if lossless is not None:
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
-    error = share.squared_error(values, shared)
+    error = kmeans.squared_error(values, shared)
     return EncodedTensor(frame, shared, array, False, error, energy)
 
 
@@ -258,7 +246,7 @@ def _lossless_may_win(array: AnyArray, shared: Frame) -> bool:
     if array.size <= TINY and not np.all(low == low[0]):
         return False
     size = 2 * len(shared.payload)
-    return size >= array.nbytes or plane_methods.repetition(array) * array.nbytes <= size
+    return size >= array.nbytes or plane_choice.repetition(array) * array.nbytes <= size
 
 
 def _encode_survivors(
@@ -273,13 +261,13 @@ def _encode_survivors(
 
 def _encode_exact(array: AnyArray, energy: float | None) -> EncodedTensor:
     """Code a tensor bit for bit: at the entropy of its values where they are few, or by planes."""
-    lossless = coders.encode_lossless([array]) if coders.is_too_varied(array) else None
-    few = share.already_shared(array, FEW_VALUES) if lossless is None else None
+    lossless = choice.encode_lossless([array]) if choice.is_too_varied(array) else None
+    few = shared_tensor.already_shared(array, FEW_VALUES) if lossless is None else None
     if few is None:
         if lossless is None and array.size > SMALL:
-            lossless = coders.encode_lossless([array])
+            lossless = choice.encode_lossless([array])
         return EncodedTensor(lossless, None, array, True, 0.0, energy)
-    return _encode_few(array, few, coders.encode_shared([few]), energy)
+    return _encode_few(array, few, choice.encode_shared([few]), energy)
 
 
 def _encode_few(
@@ -299,7 +287,7 @@ def _smaller_lossless(array: AnyArray, few: SharedTensor, shared: Frame) -> Fram
     """
     size = len(shared.payload)
     heavy = HEAVY_CODEBOOK * few.codebook.nbytes > size
-    if array.size > SMALL and not heavy and plane_methods.repetition(array) * array.nbytes > size:
+    if array.size > SMALL and not heavy and plane_choice.repetition(array) * array.nbytes > size:
         return None
-    frame = coders.encode_lossless([array])
+    frame = choice.encode_lossless([array])
     return frame if len(frame.payload) < size else None

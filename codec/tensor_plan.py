@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
-import numpy as np
-
-from dcz.codec.codebook import MAX_LEVELS
-from dcz.codec.frame import AnyArray
-from dcz.codec.metric import Metric
-from dcz.codec.trellis import DEFAULT_STATES
-
-
-class TensorSource(Protocol):
-    """A tensor of the checkpoint to be packed; `read` may be called more than once."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-    @property
-    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
-    def read(self) -> AnyArray: ...  # noqa: D102
+from .calibration.sensitivity import Metric
+from .wire.codebook import MAX_LEVELS
+from .wire.trellis_states import DEFAULT_STATES
 
 
 @dataclass(frozen=True, slots=True)

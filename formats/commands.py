@@ -12,11 +12,11 @@ import tomllib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from dcz.codec.errors import RecipeError, located
-from dcz.formats.terminal import Progress, input_path, output_path, printable
+from ..codec.errors import RecipeError, located
+from .terminal import Progress, input_path, output_path, printable
 
 if TYPE_CHECKING:
-    from dcz.codec.recipe import Recipe
+    from ..codec.rate.recipe import Recipe
 
 DONE, DIFFERENT = range(2)
 _COMPARED_BELOW = 1 << 21
@@ -25,12 +25,14 @@ _COMPARED_TENSORS = 1000
 
 def pack(options: argparse.Namespace) -> int:
     """Pack a checkpoint, show the report and what goes further."""
-    from dcz.formats import alternatives, packing, tables
-    from dcz.formats.advice import advice
-    from dcz.formats.archive import Archive
-    from dcz.formats.container import MAGIC
-    from dcz.formats.left_out import left_out_lines, left_out_table
-    from dcz.formats.source_options import open_source, recipe_for
+    from .checkpoints.left_out import left_out_lines, left_out_table
+    from .console import tables
+    from .console.advice import advice
+    from .console.source_options import open_source, recipe_for
+    from .container.container import MAGIC
+    from .pack import pack as packing
+    from .report import alternatives
+    from .report.archive import Archive
 
     recipe = _recipe(options)
     with input_path(options.source) as source, output_path(_pack_dest(options)) as dest:
@@ -98,7 +100,7 @@ def _refuse_overwriting(dest: str, start: bytes, kind: str) -> None:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    from dcz.codec.recipe import Recipe
+    from ..codec.rate.recipe import Recipe
 
     table: dict[str, Any] = {}
     with located(file=str(options.recipe) if options.recipe else None):
@@ -150,9 +152,9 @@ _REPLACES = {
 
 def unpack(options: argparse.Namespace) -> int:
     """Unpack a `.dcz` file into a checkpoint."""
-    from dcz.formats import packing
-    from dcz.formats.archive import Archive
-    from dcz.formats.checkpoint import WRITERS, format_of_ending
+    from .checkpoints.registry import WRITERS, format_of_ending
+    from .pack import unpack as pack_unpack
+    from .report.archive import Archive
 
     dest = options.dest or _unpack_dest(options.source)
     if dest != "-" and format_of_ending(dest) not in WRITERS:
@@ -167,7 +169,7 @@ def unpack(options: argparse.Namespace) -> int:
                 raise RecipeError("no such tensor", file=source, tensor=options.tensor)
             total = sum(archive.info(name).nbytes for name in names)
         with output_path(dest, ".safetensors") as target, Progress("unpacking", total) as progress:
-            packing.unpack(
+            pack_unpack.unpack(
                 source,
                 target,
                 jobs=options.jobs,
@@ -187,11 +189,11 @@ def _unpack_dest(source: str) -> str:
 
 def inspect(options: argparse.Namespace) -> int:
     """List the tensors of any supported file from its headers."""
-    from dcz.formats.checkpoint import open_checkpoint
-    from dcz.formats.dcz_io import DczCheckpoint
-    from dcz.formats.left_out import left_out_lines, left_out_table, prefix_lines
-    from dcz.formats.listing import listing
-    from dcz.formats.structure import STRUCTURE_KEY
+    from .checkpoints.dcz import DczCheckpoint
+    from .checkpoints.left_out import left_out_lines, left_out_table, prefix_lines
+    from .checkpoints.pytorch.structure import STRUCTURE_KEY
+    from .checkpoints.registry import open_checkpoint
+    from .console.listing import listing
 
     chosen = {"limits": options.limits, "key": options.key}
     with input_path(options.source) as source, open_checkpoint(source, **chosen) as checkpoint:
@@ -237,8 +239,9 @@ def report(options: argparse.Namespace) -> int:
     """Show stages, streams and entropies of a `.dcz` file, or a checkpoint's sweep."""
     if options.sweep:
         return _sweep(options)
-    from dcz.formats import alternatives, tables
-    from dcz.formats.archive import Archive
+    from .console import tables
+    from .report import alternatives
+    from .report.archive import Archive
 
     if options.dest is not None:
         raise RecipeError("-o is for the picture of --sweep; a report's page is --html OUT")
@@ -263,9 +266,10 @@ def report(options: argparse.Namespace) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Pack a checkpoint with every preset for several errors, and show what each needs."""
-    from dcz.codec.recipe import PRESETS
-    from dcz.formats import picture, sweep, tables
-    from dcz.formats.checkpoint import open_checkpoint
+    from ..codec.rate.recipe import PRESETS
+    from .checkpoints.registry import open_checkpoint
+    from .console import picture, tables
+    from .studies import sweep
 
     if options.html is not None or options.against is not None:
         raise RecipeError("--sweep packs a checkpoint; leave out --html and --against")
@@ -305,8 +309,8 @@ def _finite(value: Any) -> Any:
 
 def verify(options: argparse.Namespace) -> int:
     """Check a `.dcz` file, alone or against its source."""
-    from dcz.formats import packing
-    from dcz.formats.archive import Archive
+    from .pack import pack as packing
+    from .report.archive import Archive
 
     choices = {"jobs": options.jobs, "limits": options.limits}
     with input_path(options.source) as source, Archive(source, **choices) as archive:
@@ -329,9 +333,11 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _verify_against(options: argparse.Namespace, source: str) -> int:
-    from dcz.formats import compare, tables
-    from dcz.formats.dcz_io import DczCheckpoint
-    from dcz.formats.source_options import open_source
+    from .checkpoints.dcz import DczCheckpoint
+    from .console import tables
+    from .console.source_options import open_source
+    from .report import compare
+    from .report.archive import Archive
 
     with (
         open_source(options.against, options) as original,
@@ -341,7 +347,8 @@ def _verify_against(options: argparse.Namespace, source: str) -> int:
         with Progress("comparing", total) as progress:
             differences = compare.compare(original, packed, progress)
         wrong = compare.unexpected(packed.archive, differences)
-        report = compare.measured(packed.archive.report(), differences)
+    with Archive(source, limits=options.limits) as archive:
+        report = compare.measured(archive.report(), differences)
     if options.json:
         _print_json(report.to_dict() | {"ok": not wrong, "wrong": [d.name for d in wrong]})
     else:
@@ -357,8 +364,9 @@ def _verify_against(options: argparse.Namespace, source: str) -> int:
 
 def diff(options: argparse.Namespace) -> int:
     """Compare two files of any supported format."""
-    from dcz.formats import compare, tables
-    from dcz.formats.checkpoint import open_checkpoint
+    from .checkpoints.registry import open_checkpoint
+    from .console import tables
+    from .report import compare
 
     limits = options.limits
     with (
@@ -382,8 +390,8 @@ def diff(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Time packing and decoding of a file on this machine."""
-    from dcz.formats import bench as timing
-    from dcz.formats import tables
+    from .console import tables
+    from .studies import bench as timing
 
     with input_path(options.source) as source:
         figures = timing.bench(source, runs=max(options.runs, 1), jobs=options.jobs)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
-from dcz.codec.errors import DczError
+from ..codec.errors import DczError
 
 
 def printable(text: str) -> str:

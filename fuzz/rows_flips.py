@@ -10,7 +10,7 @@ from corpus import Content, golden, larger, write_and_load
 from workers import Failure, Tally, kind_of, run
 
 import dcz
-from dcz.formats.container import HEADER, Container
+from dcz.formats.container.container import HEADER, Container
 
 
 def flips_of_golden_files(folder: Path, least: int) -> Tally:

@@ -13,7 +13,7 @@ from mutations import forge
 from workers import Failure, Tally, attempt, run
 
 import dcz
-from dcz.formats.container import Container
+from dcz.formats.container.container import Container
 
 GUARD = 64
 MANY_TENSORS = 4

@@ -11,7 +11,7 @@ import numpy as np
 from workers import Tally
 
 import dcz
-from dcz.formats.dtypes import DTYPES
+from dcz.formats.container.dtypes import DTYPES
 
 Array = np.ndarray[Any, Any]
 RECIPES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcz.codec.calibration.record import Moments
-from dcz.codec.metric import Factor, Metric
+from dcz.codec.calibration.sensitivity import Factor, Metric
 
 
 def moments_of(rng: np.random.Generator, width: int, groups: int = 1) -> Moments:

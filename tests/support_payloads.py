@@ -11,11 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dcz.codec import coders, kernels, mixed
-from dcz.codec.description import describe
+from dcz.codec import kernels
+from dcz.codec.decode import registry
+from dcz.codec.decode.frame import FrameDecoder
+from dcz.codec.encode import context_mixing
+from dcz.codec.encode.frame import Frame
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import Frame, FrameDecoder, Member, SharedTensor
-from dcz.formats.dtypes import by_numpy
+from dcz.codec.report.describe import describe
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.wire.arrays import Member
+from dcz.formats.container.dtypes import by_numpy
 
 Array = npt.NDArray[Any]
 Open = Callable[[memoryview, Sequence[Member]], FrameDecoder]
@@ -34,7 +39,7 @@ def decode(open_payload: Open, payload: bytes, *members: Member) -> Array:
 
 def decoded(frame: Frame, member: Member) -> Array:
     """All elements of a frame, whose description must be that of its encoder."""
-    decoder = coders.open_frame(frame.coder, memoryview(frame.payload), [member])
+    decoder = registry.open_frame(frame.coder, memoryview(frame.payload), [member])
     out = np.empty(member.numel, member.dtype)
     decoder.decode(0, out.size, out)
     assert describe(decoder) == frame.description
@@ -46,7 +51,7 @@ def check_by_both_decoders(
     shared: SharedTensor, shape: tuple[int, ...], dczformat: ModuleType
 ) -> None:
     """A tensor coded by mixed contexts comes back, by the decoder made from FORMAT.md too."""
-    frame = mixed.encode(shared, shape)
+    frame = context_mixing.encode(shared, shape)
     wanted = shared.codebook[shared.indices].tobytes()
     assert decoded(frame, shared.member).tobytes() == wanted
     dtype = shared.codebook.dtype

@@ -113,7 +113,7 @@ def nothing_runs() -> Iterator[None]:
 
 def read_all(path: Path) -> list[str]:
     """Open a checkpoint, read every tensor of it, and list them with what else there is."""
-    from dcz.formats.checkpoint import open_checkpoint
+    from dcz.formats.checkpoints.registry import open_checkpoint
 
     with open_checkpoint(path) as checkpoint:
         for name, info in checkpoint.tensors.items():

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.formats import atomic, container, packer, packing
-from dcz.formats.numpy_io import MappingCheckpoint
+from dcz.formats import atomic
+from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.pack import pack, packer, writer
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 
@@ -51,7 +52,7 @@ def test_an_error_in_the_middle_leaves_what_was_there(
     failures = 0
     for times in range(100):
         try:
-            packing.pack(FailsAt(tensors, times), path)
+            pack.pack(FailsAt(tensors, times), path)
         except OSError as error:
             assert "went away" in str(error)
             failures += 1
@@ -66,9 +67,9 @@ def test_an_error_in_the_middle_leaves_what_was_there(
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (container.ContainerWriter, "add_frame"),
-        (container.ContainerWriter, "finish"),
-        (packing, "verify"),
+        (writer.ContainerWriter, "add_frame"),
+        (writer.ContainerWriter, "finish"),
+        (pack, "verify"),
         (packer.pipeline, "encode"),
         (atomic.os, "fsync"),
         (atomic.os, "replace"),
@@ -103,13 +104,13 @@ def test_a_faulty_encoder_is_found_before_the_old_file_is_replaced(
 ) -> None:
     path = tmp_path / "model.dcz"
     path.write_bytes(b"old")
-    add_frame = container.ContainerWriter.add_frame
+    add_frame = writer.ContainerWriter.add_frame
 
     def faulty(self: Any, frame: Any) -> int:
         payload = bytes(frame.payload[:-1]) + bytes([frame.payload[-1] ^ 1])
         return add_frame(self, dataclasses.replace(frame, payload=payload))
 
-    monkeypatch.setattr(container.ContainerWriter, "add_frame", faulty)
+    monkeypatch.setattr(writer.ContainerWriter, "add_frame", faulty)
     with pytest.raises(dcz.CorruptError):
         dcz.save_file(tensors, path)
     assert path.read_bytes() == b"old"
@@ -122,7 +123,7 @@ def test_what_could_not_be_read_again_is_not_packed(tmp_path: Path, tensors: Ten
     path = tmp_path / "model.dcz"
     path.write_bytes(b"old")
     with pytest.raises(dcz.LimitError, match="metadata of 16777231 bytes") as caught:
-        packing.pack(checkpoint, path)
+        pack.pack(checkpoint, path)
     assert caught.value.file == str(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["model.dcz"]

@@ -13,7 +13,7 @@ import pytest
 from dcz.cli import main
 from dcz.codec import kernels
 from dcz.codec.errors import VersionError
-from dcz.codec.frame import Member
+from dcz.codec.wire.arrays import Member
 from dcz.formats import commands
 
 
@@ -57,7 +57,7 @@ def test_a_closed_pipe_ends_quietly(
 def backend(monkeypatch: pytest.MonkeyPatch, wanted: str) -> ModuleType:
     """The choice of a backend made once more, in a module of its own."""
     monkeypatch.setenv("DCZ_BACKEND", wanted)
-    spec = importlib.util.spec_from_file_location("kernels_again", Path(kernels.__file__))
+    spec = importlib.util.spec_from_file_location(kernels.__name__, Path(kernels.__file__))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -81,7 +81,7 @@ def test_a_backend_that_is_not_there_is_missed(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_frame_of_an_unknown_coder_needs_a_newer_release() -> None:
-    from dcz.codec.coders import open_frame
+    from dcz.codec.decode.registry import open_frame
 
     with pytest.raises(VersionError, match="coder 200"):
         open_frame(200, memoryview(b""), [Member(np.dtype(np.uint8), 1)])

@@ -9,7 +9,7 @@ import pytest
 
 import dcz
 from dcz.cli import main
-from dcz.formats.limits import parse_limits
+from dcz.formats.container.limits import parse_limits
 
 
 @pytest.fixture

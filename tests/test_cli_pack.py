@@ -206,9 +206,6 @@ def test_compare_measures_the_source(source: Path, capsys: Capture) -> None:
     assert all(size > 0 for size in alternatives.values())
 
 
-# Recipes
-
-
 def write_recipe(source: Path, text: str) -> Path:
     path = source.with_name("recipe.toml")
     path.write_text(text, encoding="utf-8")
@@ -280,9 +277,6 @@ def test_recipe_that_is_not_there(source: Path, capsys: Capture) -> None:
     missing = source.with_name("missing.toml")
     assert run("pack", source, "--recipe", missing) == 4
     assert str(missing) in capsys.readouterr().err
-
-
-# Which files may be replaced
 
 
 def test_a_dcz_file_is_replaced_without_asking(source: Path) -> None:
@@ -400,9 +394,6 @@ def test_what_was_aimed_at_is_told(
     shown = " ".join(capsys.readouterr().out.split())
     assert "All tensors were cut at one slope" in shown
     assert f"for {aim}." in shown
-
-
-# Odd checkpoints
 
 
 @pytest.mark.parametrize(

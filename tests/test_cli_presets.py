@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 import dcz
 from dcz.cli import main
-from dcz.codec.recipe import PRESETS
+from dcz.codec.rate.recipe import PRESETS
 
 Capture = pytest.CaptureFixture[str]
 

@@ -59,9 +59,6 @@ def parse(text: str) -> dict[str, Any]:
     return table
 
 
-# inspect
-
-
 def test_inspect_lists_every_tensor(source: Path, packed: Path, capsys: Capture) -> None:
     for path in (source, packed):
         assert run("inspect", path) == 0
@@ -96,9 +93,6 @@ def test_inspect_other_formats(source: Path, capsys: Capture) -> None:
     np.savez(npz, weight=np.eye(3))
     assert run("inspect", npz, "--json") == 0
     assert parse(capsys.readouterr().out)["format"] == "npz"
-
-
-# report
 
 
 def test_report_shows_stages_parts_and_streams(packed: Path, capsys: Capture) -> None:
@@ -174,9 +168,6 @@ def test_page_replaces_a_page(packed: Path) -> None:
     page = packed.with_name("report.html")
     assert run("report", packed, "--html", page) == 0
     assert run("report", packed, "--html", page) == 0
-
-
-# verify
 
 
 def test_verify_says_what_it_checked(packed: Path, capsys: Capture) -> None:
@@ -301,9 +292,6 @@ def test_verify_against_a_missing_file(packed: Path, capsys: Capture) -> None:
     missing = packed.with_name("missing.safetensors")
     assert run("verify", packed, "--against", missing) == 4
     assert str(missing) in capsys.readouterr().err
-
-
-# diff
 
 
 def test_diff_of_equal_files(source: Path, packed: Path, capsys: Capture) -> None:

@@ -78,9 +78,6 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# Names from files
-
-
 def spoken(command: str, strange: Path) -> list[str]:
     packed = str(strange.with_suffix(".dcz"))
     return {
@@ -196,9 +193,6 @@ def test_file_name_that_is_not_text(packed: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-# Widths, colours and progress
-
-
 def on_terminal(*arguments: object, setup: str = "", columns: int = 80, **environment: str) -> str:
     """Run with a terminal on all three standard streams and return what it got."""
     pty = pytest.importorskip("pty")
@@ -270,9 +264,6 @@ def test_terminals_of_any_width(columns: int, strange: Path) -> None:
     packed = strange.with_suffix(".dcz")
     shown = on_terminal("report", packed, setup=STILL, columns=columns)
     assert "Traceback" not in shown
-
-
-# Pipes
 
 
 def piped_to_nobody(*arguments: object, lines: int = 0) -> tuple[int, str]:
@@ -366,9 +357,6 @@ def test_the_whole_way_through_pipes(source: Path) -> None:
     packed = source.with_suffix(".dcz")
     dcz.pack(source, packed)
     assert main(["diff", str(back), str(packed)]) == 0
-
-
-# Ctrl-C
 
 
 # Jobs in the background of a shell inherit that interrupts are ignored.

@@ -12,8 +12,8 @@ import pytest
 import dcz
 from dcz.cli import main
 from dcz.codec.errors import InputError, RecipeError
-from dcz.formats.checkpoint import open_checkpoint
-from dcz.formats.prefixes import PlainNames, wrapper_prefix
+from dcz.formats.checkpoints.prefixes import PlainNames, wrapper_prefix
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 torch = pytest.importorskip("torch")
 

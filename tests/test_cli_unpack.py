@@ -128,9 +128,6 @@ def test_wrong_endings_are_wrong_usage(name: str, packed: Path, capsys: Capture)
     assert list(packed.parent.iterdir()) == [packed]
 
 
-# Which files may be replaced
-
-
 def test_the_default_name_replaces_nothing_without_force(packed: Path, capsys: Capture) -> None:
     dest = packed.with_suffix(".safetensors")
     dest.write_text("the only copy of the original")
@@ -179,9 +176,6 @@ def test_a_corrupt_file_leaves_the_old_output(packed: Path, capsys: Capture) -> 
     assert "encoder" in err
     assert dest.read_text() == "old"
     assert set(packed.parent.iterdir()) == {packed, dest}
-
-
-# Standard streams
 
 
 def test_to_standard_output(packed: Path, capsysbinary: BinaryCapture) -> None:

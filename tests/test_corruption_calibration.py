@@ -13,7 +13,7 @@ import pytest
 import dcz
 from dcz.cli import main
 from dcz.codec.calibration.record import Calibration, Moments, Sensed
-from dcz.formats.calibration_io import KEY, read_calibration, write_calibration
+from dcz.formats.pack.calibration_io import KEY, read_calibration, write_calibration
 
 safetensors = pytest.importorskip("safetensors.numpy")
 

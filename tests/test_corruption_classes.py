@@ -9,10 +9,14 @@ import numpy.typing as npt
 import pytest
 import support_payloads
 
-from dcz.codec import classes, grid, huffman, runs
-from dcz.codec.description import describe
+from dcz.codec.decode import row_classes
+from dcz.codec.encode import row_classes as classes
 from dcz.codec.errors import CorruptError, TruncatedError
-from dcz.codec.frame import Member
+from dcz.codec.report.describe import describe
+from dcz.codec.share import uniform
+from dcz.codec.wire import code_table
+from dcz.codec.wire import row_classes as runs
+from dcz.codec.wire.arrays import Member
 
 FLOATS = np.dtype(np.float32)
 BYTES = np.dtype(np.uint8)
@@ -22,13 +26,13 @@ TWO_CODES = b"\x02\x00"  # alphabet 2, both of length 1
 
 
 def decode(payload: bytes, numel: int, dtype: np.dtype[Any] = BYTES) -> npt.NDArray[Any]:
-    return support_payloads.decode(classes.Decoder, payload, Member(dtype, numel))
+    return support_payloads.decode(row_classes.Decoder, payload, Member(dtype, numel))
 
 
 def small_payloads() -> list[tuple[bytes, Member]]:
     rng = np.random.default_rng(1)
     values = rng.laplace(size=(12, 33)).astype(np.float32) * np.repeat([0.1, 2], 6)[:, None]
-    shared = grid.quantize(values.reshape(-1), values.shape, 0.5)
+    shared = uniform.quantize(values.reshape(-1), values.shape, 0.5)
     split = runs.Runs(33, np.repeat([0, 1], 6).astype(np.uint8))
     return [
         (classes.draft(shared, values.shape).encode().payload, shared.member),
@@ -41,13 +45,13 @@ def test_every_flipped_bit_is_refused_or_harmless(number: int) -> None:
     payload, member = small_payloads()[number]
     good = decode(payload, member.numel, member.dtype)
     assert good.size == member.numel
-    support_payloads.check_flipped_bits(classes.Decoder, payload, member)
+    support_payloads.check_flipped_bits(row_classes.Decoder, payload, member)
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_every_prefix_is_refused(number: int) -> None:
     payload, member = small_payloads()[number]
-    support_payloads.check_prefixes(classes.Decoder, payload, member)
+    support_payloads.check_prefixes(row_classes.Decoder, payload, member)
 
 
 def test_the_smallest_payload_decodes() -> None:
@@ -109,7 +113,7 @@ def test_pairs_of_wide_elements_and_of_many_are_refused() -> None:
 
 @pytest.mark.parametrize(("lengths", "value"), [([1, 0], 5), ([0, 1], 7)])
 def test_a_code_of_which_one_symbol_is_in_use_takes_no_bits(lengths: list[int], value: int) -> None:
-    table = huffman.encode_table(np.array(lengths, np.uint8))
+    table = code_table.encode_table(np.array(lengths, np.uint8))
     payload = ONE_CLASS + b"\x00\x00\x02" + table
     assert decode(payload, 4).tolist() == [value] * 4
     with pytest.raises(CorruptError):
@@ -119,7 +123,7 @@ def test_a_code_of_which_one_symbol_is_in_use_takes_no_bits(lengths: list[int], 
 def test_what_fills_the_last_pair_means_nothing() -> None:
     # Pairs (5, 5) and (7, 7), of which three elements take two: 5 5 7 (7).
     payload = ONE_CLASS + b"\x01\x00\x02\x09" + TWO_CODES + b"\x01\x02"
-    decoder = classes.Decoder(memoryview(payload), [Member(BYTES, 3)])
+    decoder = row_classes.Decoder(memoryview(payload), [Member(BYTES, 3)])
     assert decode(payload, 3).tolist() == [5, 5, 7]
     (stream,) = describe(decoder).streams
     assert stream.symbols == 3
@@ -131,10 +135,10 @@ def test_several_members_or_none_are_refused() -> None:
     payload = memoryview(ONE_CLASS + b"\x00\x00\x02" + TWO_CODES + b"\x01\x06")
     for members in ([Member(BYTES, 2), Member(BYTES, 2)], [Member(BYTES, 0)]):
         with pytest.raises(CorruptError, match="one tensor"):
-            classes.Decoder(payload, members)
+            row_classes.Decoder(payload, members)
 
 
 def test_a_cut_segment_is_refused_before_decoding() -> None:
     payload = ONE_CLASS + b"\x00\x00\x02" + TWO_CODES + b"\x02\x06"
     with pytest.raises(TruncatedError):
-        classes.Decoder(memoryview(payload), [Member(BYTES, 4)])
+        row_classes.Decoder(memoryview(payload), [Member(BYTES, 4)])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec.kernels import reference_coding
+from dcz.codec.kernels import reference_codes, reference_coding, reference_encoding
 
 try:
     from dcz.codec.kernels import native_coding
@@ -58,8 +58,8 @@ def coded(size: int, alphabet: int, seed: int) -> tuple[Array, bytes, Array]:
     rng = np.random.default_rng(seed)
     weights = rng.random(alphabet) ** 3
     symbols = rng.choice(alphabet, size=size, p=weights / weights.sum()).astype(np.uint8)
-    lengths = reference_coding.code_lengths(reference_coding.count_symbols(symbols, alphabet), 11)
-    payload, _ = reference_coding.encode_segments(symbols, np.array([0, size]), lengths)
+    lengths = reference_codes.code_lengths(reference_encoding.count_symbols(symbols, alphabet), 11)
+    payload, _ = reference_encoding.encode_segments(symbols, np.array([0, size]), lengths)
     return symbols, payload, lengths
 
 
@@ -94,7 +94,7 @@ def test_another_number_of_symbols_is_refused(size: int) -> None:
     # With lengths 2 and more, no padding can hide a symbol too few.
     symbols = np.arange(size, dtype=np.uint8) % 16
     lengths = np.full(16, 4, dtype=np.uint8)
-    payload, _ = reference_coding.encode_segments(symbols, np.array([0, size]), lengths)
+    payload, _ = reference_encoding.encode_segments(symbols, np.array([0, size]), lengths)
     for other in (size - 2, size - 16, size + 2, size + 16):
         assert agreed(payload, [other], lengths) is None
 
@@ -102,7 +102,7 @@ def test_another_number_of_symbols_is_refused(size: int) -> None:
 def test_padding_must_be_zero() -> None:
     symbols = np.array([1, 0, 1], dtype=np.uint8)
     lengths = np.array([1, 1], dtype=np.uint8)
-    payload, _ = reference_coding.encode_segments(symbols, np.array([0, 3]), lengths)
+    payload, _ = reference_encoding.encode_segments(symbols, np.array([0, 3]), lengths)
     assert payload == bytes([1, 0b101])
     for bit in range(3, 8):
         assert agreed(bytes([1, 0b101 | 1 << bit]), [3], lengths) is None
@@ -128,7 +128,7 @@ def test_random_bytes_are_refused_or_decode_alike(
     payload: bytes, size: int, used: int, seed: int
 ) -> None:
     counts = np.random.default_rng(seed).integers(0, 1000, size=used) ** 2 + 1
-    lengths = reference_coding.code_lengths(counts, 11)
+    lengths = reference_codes.code_lengths(counts, 11)
     agreed(payload, [size, size], lengths)
 
 
@@ -173,8 +173,6 @@ def test_arguments_that_do_not_fit_are_refused(kernels: ModuleType, change: dict
     with pytest.raises(ValueError, match=r"\w"):
         kernels.decode_dense(**(arguments | change))
 
-
-# ---- sparse blocks ----
 
 SPARSE = {
     "payload": bytes([1, 0b011, 1, 0b010]),

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 import dcz
-from dcz.formats.container import Container
+from dcz.formats.container.container import Container
 
 Read = Callable[[bytes], dict[str, np.ndarray]]
 
@@ -38,9 +38,6 @@ def refused(
     with pytest.raises(kind, match=cause) as caught:
         read(data)
     assert isinstance(caught.value, dcz.DczError)
-
-
-# --- the file and its index --------------------------------------------------------------------
 
 
 def test_the_builder_makes_good_files(read: Read, dczformat: ModuleType) -> None:
@@ -269,9 +266,6 @@ def test_many_members_of_a_group_cost_one_decoding_each_at_most(
     assert len(opened) < 10
 
 
-# --- metadata ----------------------------------------------------------------------------------
-
-
 def with_metadata(dczformat: ModuleType, raw: bytes, *, packed: bytes | None = None) -> bytes:
     stored = raw if packed is None else packed
     metadata = dczformat.varint(len(raw)) + dczformat.varint(len(stored)) + stored
@@ -330,9 +324,6 @@ def test_metadata_that_explode(read: Read, dczformat: ModuleType) -> None:
     bomb = zstandard.compress(b" " * 2**27)
     metadata = dczformat.varint(2**27) + dczformat.varint(len(bomb)) + bomb
     refused(read, dczformat.build(dczformat.File(metadata=metadata)), "metadata", dcz.LimitError)
-
-
-# --- frames ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 5, 8, 1000])
@@ -668,9 +659,6 @@ def test_gap_alphabets_above_the_filler(read: Read, dczformat: ModuleType) -> No
 def test_survivors_of_an_empty_codebook(read: Read, dczformat: ModuleType) -> None:
     payload = b"\0\1" + b"\1" + b"\1" + b"\1\1"
     refused(read, dczformat.one(3, payload, [4]), "codebook")
-
-
-# --- large declarations in small files ---------------------------------------------------------
 
 
 def test_a_constant_may_be_large_but_must_be_what_it_says(

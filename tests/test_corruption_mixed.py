@@ -10,10 +10,13 @@ import pytest
 import support_payloads
 from support_moments import factors_of
 
-from dcz.codec import column_trellis, mixed, row_trellis, trellis
-from dcz.codec.column_trellis import Compensation
+from dcz.codec.decode import context_mixing
+from dcz.codec.encode import context_mixing as mixed
 from dcz.codec.errors import CorruptError, TruncatedError
-from dcz.codec.frame import Member, SharedTensor
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.share.trellis import feedback, per_row, quantize
+from dcz.codec.share.trellis.feedback import Compensation
+from dcz.codec.wire.arrays import Member
 
 FLOATS = np.dtype(np.float32)
 BYTES = np.dtype(np.uint8)
@@ -26,20 +29,20 @@ ONE_STEP = b"\x00\x00\x80\x3f"
 
 
 def decode(payload: bytes, numel: int, dtype: np.dtype[Any] = BYTES) -> npt.NDArray[Any]:
-    return support_payloads.decode(mixed.Decoder, payload, Member(dtype, numel))
+    return support_payloads.decode(context_mixing.Decoder, payload, Member(dtype, numel))
 
 
 def small_payloads() -> list[tuple[bytes, Member]]:
     rng = np.random.default_rng(1)
     values = rng.laplace(size=(4, 2, 3, 3)).astype(np.float32)
-    shared = trellis.quantize(values.reshape(-1), values.shape, 0.4, 8)
-    rows = row_trellis.quantize(
+    shared = quantize.quantize(values.reshape(-1), values.shape, 0.4, 8)
+    rows = per_row.quantize(
         values.reshape(-1), values.shape, (0.3, 0.7), np.array([0, 1, 1, 0], np.uint8), 64
     )
-    columns = column_trellis.quantize(
+    columns = feedback.quantize(
         rng.laplace(size=160), (32, 5), 0.4, Compensation(4, factors_of(rng, 5)), FLOATS
     )
-    stepped = column_trellis.quantize_by_rows(
+    stepped = feedback.quantize_by_rows(
         rng.laplace(size=256),
         (32, 8),
         (0.4, 1.0),
@@ -60,13 +63,13 @@ def small_payloads() -> list[tuple[bytes, Member]]:
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
 def test_every_flipped_bit_is_refused_or_harmless(number: int) -> None:
     payload, member = small_payloads()[number]
-    support_payloads.check_flipped_bits(mixed.Decoder, payload, member)
+    support_payloads.check_flipped_bits(context_mixing.Decoder, payload, member)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
 def test_every_prefix_is_refused(number: int) -> None:
     payload, member = small_payloads()[number]
-    support_payloads.check_prefixes(mixed.Decoder, payload, member)
+    support_payloads.check_prefixes(context_mixing.Decoder, payload, member)
 
 
 def test_noise_is_refused_or_decodes_to_what_was_declared() -> None:
@@ -85,7 +88,7 @@ def test_noise_is_refused_or_decodes_to_what_was_declared() -> None:
 
 def test_the_smallest_payload_decodes() -> None:
     """A chunk of no bytes reads zeros, and a value below the bound is a bit of 1."""
-    small = trellis.quantize(np.zeros(3, np.float32), (3,), 1.0, 4)
+    small = quantize.quantize(np.zeros(3, np.float32), (3,), 1.0, 4)
     frame = mixed.encode(small, (3,))
     assert decode(bytes(frame.payload), 3, FLOATS).tolist() == [0, 0, 0]
     negative = decode(b"\x02\x00\x00\x80\x3f" + LINE + b"\x00", 1, FLOATS)
@@ -179,7 +182,7 @@ def test_classes_of_rows_are_for_floats() -> None:
 def test_more_rows_than_bytes_could_hold_are_refused_before_anything_is_decoded() -> None:
     for numel in (2**21, 2**62):
         with pytest.raises(TruncatedError, match="runs"):
-            mixed.Decoder(memoryview(ROWS + 2 * ONE_STEP + LINE), [Member(FLOATS, numel)])
+            context_mixing.Decoder(memoryview(ROWS + 2 * ONE_STEP + LINE), [Member(FLOATS, numel)])
 
 
 def test_bytes_left_over_in_a_chunk_are_refused() -> None:
@@ -191,10 +194,10 @@ def test_several_members_or_none_are_refused() -> None:
     payload = memoryview(TWO_VALUES + LINE + b"\x00")
     for members in ([Member(BYTES, 2), Member(BYTES, 2)], [Member(BYTES, 0)]):
         with pytest.raises(CorruptError, match="one tensor"):
-            mixed.Decoder(payload, members)
+            context_mixing.Decoder(payload, members)
 
 
 def test_more_elements_than_chunks_are_refused_before_anything_is_decoded() -> None:
     for numel in (2**23, 2**62):
         with pytest.raises(TruncatedError):
-            mixed.Decoder(memoryview(TWO_VALUES + LINE + b"\x00"), [Member(BYTES, numel)])
+            context_mixing.Decoder(memoryview(TWO_VALUES + LINE + b"\x00"), [Member(BYTES, numel)])

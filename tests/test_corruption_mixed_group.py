@@ -12,9 +12,11 @@ import pytest
 import support_payloads
 
 import dcz
-from dcz.codec import mixed_group
+from dcz.codec.decode import context_mixing_group
+from dcz.codec.encode import context_mixing_group as mixed_group
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import MAX_MIXED_GROUP, Member, SharedTensor
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.wire.arrays import MAX_MIXED_GROUP, Member
 
 FLOATS = np.dtype(np.float32)
 TWO = [Member(FLOATS, 12, (3, 4)), Member(FLOATS, 5, (5,))]
@@ -22,7 +24,7 @@ ONE = b"\x00\x00\x80\x3f"
 
 
 def decode(payload: bytes, members: list[Member]) -> npt.NDArray[Any]:
-    return support_payloads.decode(mixed_group.Decoder, payload, *members)
+    return support_payloads.decode(context_mixing_group.Decoder, payload, *members)
 
 
 def small_payload() -> bytes:
@@ -34,7 +36,7 @@ def small_payload() -> bytes:
 
 
 def test_every_flipped_bit_is_refused_or_harmless() -> None:
-    support_payloads.check_flipped_bits(mixed_group.Decoder, small_payload(), *TWO)
+    support_payloads.check_flipped_bits(context_mixing_group.Decoder, small_payload(), *TWO)
 
 
 def test_prefixes_are_refused_or_decode_to_what_was_declared() -> None:
@@ -83,7 +85,7 @@ def test_steps_of_integers_are_refused() -> None:
 def test_empty_and_large_tensors_are_refused(numel: int) -> None:
     for members in ([Member(FLOATS, numel, (numel,))], [*TWO, Member(FLOATS, numel, (numel,))]):
         with pytest.raises(CorruptError, match="empty, or all too large"):
-            mixed_group.Decoder(memoryview(b"\x01" + ONE + b"\x07\x07"), members)
+            context_mixing_group.Decoder(memoryview(b"\x01" + ONE + b"\x07\x07"), members)
 
 
 def test_a_digest_of_half_the_length_is_compared(tmp_path: Path, dczformat: ModuleType) -> None:
@@ -91,7 +93,7 @@ def test_a_digest_of_half_the_length_is_compared(tmp_path: Path, dczformat: Modu
     path = tmp_path / "x.dcz"
     dcz.save_file(tensors, path, dcz.Recipe(preset="max"))
     file = dczformat.parse(path.read_bytes())
-    assert [frame.coder for frame in file.frames] == [mixed_group.CODER]
+    assert [frame.coder for frame in file.frames] == [context_mixing_group.CODER]
     for number in range(2):
         for bit in (0, 31):
             file.tensors[number].digest ^= 1 << bit

@@ -23,7 +23,7 @@ import support_pickles as hostile
 from support_pickles import call, storage, tensor, text
 
 from dcz.codec.errors import DczError, InputError
-from dcz.formats.checkpoint import open_checkpoint
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 IN_ALL = pytest.mark.parametrize("container", hostile.CONTAINERS)
 
@@ -297,7 +297,7 @@ BOMBS = {
 READ_WITHIN_LIMIT = """if True:
     import resource, sys
     from dcz.codec.errors import InputError
-    from dcz.formats.checkpoint import open_checkpoint
+    from dcz.formats.checkpoints.registry import open_checkpoint
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), -1))
     try:

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dcz.codec import kernels, planes
+from dcz.codec import kernels
+from dcz.codec.decode import byte_planes
+from dcz.codec.encode import byte_planes as planes
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import Member
+from dcz.codec.wire.arrays import Member
 
 Array = npt.NDArray[Any]
 STEP = 1 if kernels.BACKEND == "c" else 7
@@ -32,7 +34,7 @@ def attempt(payload: bytes, array: Array) -> bool:
     out = np.empty(array.size + 64, array.dtype)
     out.view(np.uint8)[:] = 0xA5
     try:
-        decoder = planes.Decoder(memoryview(payload), [member])
+        decoder = byte_planes.Decoder(memoryview(payload), [member])
         decoder.decode(0, array.size, out[: array.size])
     except CorruptError:
         return False

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.codec import tiny
+from dcz.codec.share import tiny
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 RECIPES = {

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from dcz.codec.errors import UnsupportedError
-from dcz.formats.checkpoint import (
+from dcz.formats.checkpoints.base import canonical_array, checked_info
+from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.registry import (
     ENDINGS,
     READERS,
     WRITERS,
@@ -20,8 +22,7 @@ from dcz.formats.checkpoint import (
     open_checkpoint,
     write_checkpoint,
 )
-from dcz.formats.numpy_io import MappingCheckpoint
-from dcz.formats.tensors import TensorInfo, canonical_array, checked_info
+from dcz.formats.container.tensor_info import TensorInfo
 
 SOURCE = MappingCheckpoint({"w": np.arange(3.0)})
 INFOS = list(SOURCE.tensors.values())
@@ -93,7 +94,7 @@ def test_torch_is_imported_only_where_it_is_needed(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "m.npz", INFOS, SOURCE.read)
     script = """if True:
         import json, sys
-        from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
+        from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint
         with open_checkpoint(sys.argv[1]) as source:
             write_checkpoint(sys.argv[2], list(source.tensors.values()), source.read)
         heavy = {"torch", "sklearn", "safetensors"}

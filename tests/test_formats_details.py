@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.formats import alternatives, compare, tables
-from dcz.formats.arena import Arena
-from dcz.formats.numpy_io import MappingCheckpoint
+from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.console import tables
+from dcz.formats.container.arena import Arena
+from dcz.formats.report import alternatives, compare
 
 TENSORS = {"w": np.arange(300.0).reshape(20, 15), "none": np.zeros((0, 3))}
 

@@ -24,7 +24,7 @@ import pytest
 import support_pickles as hostile
 
 import dcz
-from dcz.formats.checkpoint import open_checkpoint
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

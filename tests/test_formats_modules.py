@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dcz.codec.errors import InputError
-from dcz.formats.checkpoint import open_checkpoint
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from dcz.codec.errors import InputError, UnsupportedError
-from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
-from dcz.formats.dtypes import DTYPES
-from dcz.formats.numpy_io import MappingCheckpoint
-from dcz.formats.packing import pack
+from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint
+from dcz.formats.container.dtypes import DTYPES
+from dcz.formats.pack.pack import pack
 
 NATIVE = [row for row in DTYPES if row.is_native]
 SHAPES = [(), (0,), (2, 0, 3), (1,), (300,), (4, 5, 6)]

@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 from support_pickles import call, storage, tensor, text
 
 from dcz.codec.errors import InputError, UnsupportedError
-from dcz.formats.checkpoint import open_checkpoint
-from dcz.formats.pickles.contents import find_contents
-from dcz.formats.pickles.entries import UnreadableTensor
-from dcz.formats.pickles.machine import Machine
-from dcz.formats.pickles.numpy_values import NUMPY_BUILDERS, NumpyArray
-from dcz.formats.pickles.plain_values import PLAIN_BUILDERS
-from dcz.formats.pickles.records import Defaulted, Global, Ordered, Record
-from dcz.formats.pickles.tape import Tape
-from dcz.formats.pickles.walking import children, key_text
-from dcz.formats.pickles.words import in_words
+from dcz.formats.checkpoints.pickles.contents import find_contents
+from dcz.formats.checkpoints.pickles.entries import UnreadableTensor
+from dcz.formats.checkpoints.pickles.machine.machine import Machine
+from dcz.formats.checkpoints.pickles.machine.numpy_values import NUMPY_BUILDERS, NumpyArray
+from dcz.formats.checkpoints.pickles.machine.plain_values import PLAIN_BUILDERS
+from dcz.formats.checkpoints.pickles.machine.records import Defaulted, Global, Ordered, Record
+from dcz.formats.checkpoints.pickles.machine.tape import Tape
+from dcz.formats.checkpoints.pickles.walking import children, key_text
+from dcz.formats.checkpoints.pickles.words import in_words
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 BUILDERS = {**PLAIN_BUILDERS, **NUMPY_BUILDERS}
 
@@ -420,7 +420,7 @@ def test_compressed_pickles_are_checked(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "bad.pt").write_bytes(content[:at] + b"\xff" + content[at + 1 :])
     with pytest.raises(InputError, match=r"damaged zip archive: 'm/data\.pkl'"):
         open_checkpoint(tmp_path / "bad.pt")
-    monkeypatch.setattr("dcz.formats.pickles.torch_zip.MAX_PICKLE_BYTES", 1000)
+    monkeypatch.setattr("dcz.formats.checkpoints.pickles.torch_zip.MAX_PICKLE_BYTES", 1000)
     with pytest.raises(InputError, match=r"data\.pkl is compressed and of more than"):
         open_checkpoint(tmp_path / "m.pt")
 

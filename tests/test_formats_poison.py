@@ -16,7 +16,7 @@ import pytest
 
 from dcz.cli import main
 from dcz.codec.errors import DczError
-from dcz.formats.checkpoint import open_checkpoint
+from dcz.formats.checkpoints.registry import open_checkpoint
 
 torch = pytest.importorskip("torch")
 

@@ -14,12 +14,12 @@ import pytest
 
 import dcz
 from dcz.codec.errors import InputError, UnsupportedError
-from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
-from dcz.formats.dtypes import DTYPES
-from dcz.formats.numpy_io import MappingCheckpoint
-from dcz.formats.packing import pack
-from dcz.formats.safetensors_io import SafetensorsCheckpoint
-from dcz.formats.tensors import checked_info
+from dcz.formats.checkpoints.base import checked_info
+from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint
+from dcz.formats.checkpoints.safetensors import SafetensorsCheckpoint
+from dcz.formats.container.dtypes import DTYPES
+from dcz.formats.pack.pack import pack
 
 ROWS = [row for row in DTYPES if row.safetensors is not None]
 SHAPES = [(), (0,), (3, 0, 2), (1,), (257,), (4, 5, 6)]
@@ -218,7 +218,7 @@ def dumped(value: object) -> bytes:
 
 def test_header_over_the_limit_is_not_written(tmp_path: Path, monkeypatch) -> None:
     save(tmp_path / "small.safetensors", {"a": np.zeros(1)})
-    monkeypatch.setattr("dcz.formats.safetensors_io.MAX_HEADER_BYTES", 64)
+    monkeypatch.setattr("dcz.formats.checkpoints.safetensors.MAX_HEADER_BYTES", 64)
     with pytest.raises(UnsupportedError, match="can't exceed 64 bytes"):
         save(tmp_path / "m.safetensors", {"a" * 50: np.zeros(1)})
     assert os.listdir(tmp_path) == ["small.safetensors"]
@@ -395,7 +395,7 @@ class TestSharded:
 
     def test_index_over_the_limit_is_refused(self, tmp_path: Path, monkeypatch) -> None:
         path = self.build(tmp_path)
-        monkeypatch.setattr("dcz.formats.sharded.MAX_INDEX_BYTES", 20)
+        monkeypatch.setattr("dcz.formats.checkpoints.sharded.MAX_INDEX_BYTES", 20)
         with pytest.raises(InputError, match="over 20 bytes"):
             open_checkpoint(path)
 

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from dcz.codec.errors import InputError, UnsupportedError
-from dcz.formats.checkpoint import open_checkpoint, write_checkpoint
-from dcz.formats.dtypes import DTYPES
-from dcz.formats.numpy_io import MappingCheckpoint
-from dcz.formats.torch_io import StateDictCheckpoint, array_from_tensor, tensor_from_array
+from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.pytorch.state_dict import StateDictCheckpoint
+from dcz.formats.checkpoints.pytorch.tensors import array_from_tensor, tensor_from_array
+from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint
+from dcz.formats.container.dtypes import DTYPES
 
 torch = pytest.importorskip("torch")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.formats import arena
+from dcz.formats.container import arena
 
 MEBIBYTE = 1 << 20
 NUMEL = 1 << 26

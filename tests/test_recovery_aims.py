@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import dcz
-from dcz.codec import recipe as recipes
+from dcz.codec.rate import recipe as recipes
 
 # Mixed contexts take a fraction of a millisecond a weight without C; test_recovery_mixed has them.
 PRESETS = [name for name in recipes.PRESETS if name != "max" or dcz.BACKEND == "c"]

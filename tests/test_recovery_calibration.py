@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.codec import coders, compensate, grid, stepped
 from dcz.codec.calibration.record import Calibration, Moments, Sensed
-from dcz.codec.frame import Member
-from dcz.codec.metric import Metric, metrics_of
+from dcz.codec.calibration.sensitivity import Metric, metrics_of
+from dcz.codec.decode import registry
+from dcz.codec.encode import choice
+from dcz.codec.share import error_feedback, uniform, uniform_per_row
+from dcz.codec.wire.arrays import Member
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -344,9 +346,9 @@ def test_compensation_lowers_the_error_of_the_output(pruned: bool) -> None:
     weights = draw.standard_normal((60, 24)).astype(np.float32)
     mask = np.abs(weights) < 0.5 if pruned else None
     kept = weights if mask is None else np.where(mask, 0, weights)
-    plain = grid.quantize(kept.reshape(-1), weights.shape, 0.4)
+    plain = uniform.quantize(kept.reshape(-1), weights.shape, 0.4)
     assert metric.factors is not None
-    better = compensate.compensate(plain, weights, weights.shape, metric.factors, mask)
+    better = error_feedback.compensate(plain, weights, weights.shape, metric.factors, mask)
     errors = [
         metric.error((found.codebook[found.indices] - weights.reshape(-1)).astype(np.float32))
         for found in (plain, better)
@@ -376,10 +378,12 @@ def test_rows_with_steps_of_their_own_decode() -> None:
     values = draw.standard_normal((200, 64)).astype(np.float32)
     classes = (np.arange(200) % 3).astype(np.uint8)
     steps = (0.05, 0.2, 0.8)
-    shared = stepped.quantize(values.reshape(-1), values.shape, steps, classes, values.dtype)
-    frame = coders.encode(shared, values.shape)
+    shared = uniform_per_row.quantize(
+        values.reshape(-1), values.shape, steps, classes, values.dtype
+    )
+    frame = choice.encode(shared, values.shape)
     assert frame.coder == 4
-    decoder = coders.open_frame(
+    decoder = registry.open_frame(
         frame.coder, memoryview(frame.payload), [Member(values.dtype, values.size)]
     )
     out = np.empty(values.size, values.dtype)

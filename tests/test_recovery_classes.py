@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_payloads import decoded
 
-from dcz.codec import classes, coders, grid, runs
+from dcz.codec.decode import registry
+from dcz.codec.encode import choice, row_classes
 from dcz.codec.errors import RecipeError
-from dcz.codec.frame import SharedTensor
 from dcz.codec.kernels import ClassCodes, digest_count, reference_classes, reference_runs
-from dcz.formats.digest import chunk_digests
+from dcz.codec.share import uniform
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.wire import row_classes as runs
+from dcz.formats.container.digest import chunk_digests
 
 try:
     from dcz.codec.kernels import native_classes, native_runs
@@ -43,9 +46,6 @@ def rows(seed: int, shape: tuple[int, int], spread: float = 1.0) -> Array:
 def entropy(symbols: Array) -> float:
     counts = np.unique(symbols, return_counts=True)[1]
     return float(-(counts * np.log2(counts / counts.sum())).sum())
-
-
-# ---- kernels ----
 
 
 @backends
@@ -184,7 +184,7 @@ def test_kernels_on_classes_decode_and_digest_what_was_coded(
     kernels: ModuleType, shape: tuple[int, int], step: float, dtype: str, seed: int
 ) -> None:
     shared, cut = shared_rows(shape, step, dtype, seed)
-    drafted = classes.draft_runs(shared, cut)
+    drafted = row_classes.draft_runs(shared, cut)
     frame = drafted.encode()
     start = len(drafted.codebook) + len(drafted.class_map)
     codes, position = kernels.read_class_codes(
@@ -219,7 +219,7 @@ def test_both_backends_say_the_same_of_broken_tables(
     shape: tuple[int, int], step: float, seed: int, data: st.DataObject
 ) -> None:
     shared, cut = shared_rows(shape, step, "float32", seed)
-    drafted = classes.draft_runs(shared, cut)
+    drafted = row_classes.draft_runs(shared, cut)
     payload = bytearray(drafted.encode().payload)
     start = len(drafted.codebook) + len(drafted.class_map)
     end = start + sum(len(stream.table.encode()) for stream in drafted.streams)
@@ -241,9 +241,6 @@ def outcome_of_tables(
     return end, [(lengths.tolist(), members.tolist()) for lengths, members in codes.each()]
 
 
-# ---- coding ----
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 90), st.integers(1, 300)),
@@ -255,18 +252,18 @@ def test_grid_tensors_come_back_whatever_their_shape(
     shape: tuple[int, int], step: float, slope: float, seed: int
 ) -> None:
     values = rows(seed, shape, 0.5)
-    shared = grid.quantize(values.reshape(-1), shape, step, slope)
+    shared = uniform.quantize(values.reshape(-1), shape, step, slope)
     wanted = shared.codebook[shared.indices]
-    assert np.array_equal(decoded(coders.encode(shared, shape), shared.member), wanted)
-    assert np.array_equal(decoded(coders.encode(shared, shape, "huffman"), shared.member), wanted)
+    assert np.array_equal(decoded(choice.encode(shared, shape), shared.member), wanted)
+    assert np.array_equal(decoded(choice.encode(shared, shape, "huffman"), shared.member), wanted)
 
 
 @pytest.mark.parametrize("shape", [(700, 1100), (3, 2**18), (2, 2**18 + 1), (5000, 130), (9, 9)])
 def test_parts_decode_like_the_whole(shape: tuple[int, int]) -> None:
     values = rows(3, shape)
-    shared = grid.quantize(values.reshape(-1), shape, 0.3)
-    frame = coders.encode(shared, shape)
-    decoder = coders.open_frame(frame.coder, memoryview(frame.payload), [shared.member])
+    shared = uniform.quantize(values.reshape(-1), shape, 0.3)
+    frame = choice.encode(shared, shape)
+    decoder = registry.open_frame(frame.coder, memoryview(frame.payload), [shared.member])
     wanted = shared.codebook[shared.indices]
     for start in range(0, values.size, decoder.unit):
         stop = min(start + decoder.unit, values.size)
@@ -279,8 +276,8 @@ def test_parts_decode_like_the_whole(shape: tuple[int, int]) -> None:
 
 def test_rows_of_different_scale_are_coded_below_the_entropy_of_all() -> None:
     shape = (512, 384)
-    shared = grid.quantize(rows(4, shape).reshape(-1), shape, 0.25)
-    frame = coders.encode(shared, shape)
+    shared = uniform.quantize(rows(4, shape).reshape(-1), shape, 0.25)
+    frame = choice.encode(shared, shape)
     of_class = np.repeat(shared.runs.classes, shape[1])
     parts = sum(entropy(shared.indices[of_class == k]) for k in range(shared.runs.count))
     assert shared.runs.count > 1
@@ -291,36 +288,36 @@ def test_rows_of_different_scale_are_coded_below_the_entropy_of_all() -> None:
 @pytest.mark.parametrize(("step", "excess"), [(0.4, 0.013), (1.0, 0.013), (2.0, 0.03)])
 def test_pairs_come_near_the_entropy(step: float, excess: float) -> None:
     values = np.random.default_rng(5).normal(size=400_000).astype(np.float32)
-    shared = grid.quantize(values, values.shape, step)
-    frame = coders.encode(shared, values.shape)
+    shared = uniform.quantize(values, values.shape, step)
+    frame = choice.encode(shared, values.shape)
     bound = entropy(shared.indices)
     assert bound < 8 * len(frame.payload) < (1 + excess) * bound
-    assert len(frame.payload) < len(coders.encode(shared, values.shape, "huffman").payload)
+    assert len(frame.payload) < len(choice.encode(shared, values.shape, "huffman").payload)
 
 
 def test_neighbours_that_are_alike_are_coded_below_their_entropy() -> None:
     rng = np.random.default_rng(6)
     values = np.repeat(rng.normal(size=100_000), 2) + 0.1 * rng.normal(size=200_000)
-    shared = grid.quantize(values.astype(np.float32), values.shape, 0.5)
-    frame = coders.encode(shared, values.shape)
+    shared = uniform.quantize(values.astype(np.float32), values.shape, 0.5)
+    frame = choice.encode(shared, values.shape)
     assert 8 * len(frame.payload) < 0.75 * entropy(shared.indices)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.75])
 def test_constant_tensors_take_next_to_nothing(value: float) -> None:
-    shared = grid.quantize(np.full(10**6, value, np.float32), (1000, 1000), 0.25)
-    frame = coders.encode(shared, (1000, 1000))
+    shared = uniform.quantize(np.full(10**6, value, np.float32), (1000, 1000), 0.25)
+    frame = choice.encode(shared, (1000, 1000))
     assert len(frame.payload) < 30
     assert np.all(decoded(frame, shared.member) == value)
 
 
 def test_dead_rows_take_next_to_nothing() -> None:
     values = rows(7, (400, 500), 0.0)
-    alone = coders.encode(grid.quantize(values.reshape(-1), values.shape, 0.3), values.shape)
+    alone = choice.encode(uniform.quantize(values.reshape(-1), values.shape, 0.3), values.shape)
     padded = np.concatenate([values, np.zeros((1600, 500), np.float32)])
     padded = padded[np.random.default_rng(8).permutation(2000)]
-    shared = grid.quantize(padded.reshape(-1), padded.shape, 0.3)
-    frame = coders.encode(shared, padded.shape)
+    shared = uniform.quantize(padded.reshape(-1), padded.shape, 0.3)
+    frame = choice.encode(shared, padded.shape)
     assert len(frame.payload) < len(alone.payload) + 500
     assert np.array_equal(decoded(frame, shared.member), shared.codebook[shared.indices])
 
@@ -329,13 +326,10 @@ def test_long_runs_of_zeros_are_coded_by_gaps() -> None:
     values = np.zeros(500_000, np.float32)
     where = np.random.default_rng(9).choice(values.size, 500, replace=False)
     values[where] = 1.0 + np.arange(500) % 3
-    shared = grid.quantize(values, values.shape, 1.0)
-    frame = coders.encode(shared, values.shape)
-    assert coders.CODERS[frame.coder].name == "huffman-sparse"
+    shared = uniform.quantize(values, values.shape, 1.0)
+    frame = choice.encode(shared, values.shape)
+    assert registry.CODERS[frame.coder].name == "huffman-sparse"
     assert np.array_equal(decoded(frame, shared.member), shared.codebook[shared.indices])
-
-
-# ---- the grid ----
 
 
 @settings(max_examples=40, deadline=None)
@@ -344,7 +338,7 @@ def test_without_a_slope_the_error_is_that_of_rounding_or_less(
     step: float, seed: int, size: int
 ) -> None:
     values = np.random.default_rng(seed).normal(size=size).astype(np.float32)
-    shared = grid.quantize(values, (size,), step, 0.0)
+    shared = uniform.quantize(values, (size,), step, 0.0)
     error = np.sum((values - shared.codebook[shared.indices]) ** 2)
     rounding = np.sum((values - np.rint(values / step) * step) ** 2)
     assert error <= 1.01 * rounding
@@ -353,7 +347,7 @@ def test_without_a_slope_the_error_is_that_of_rounding_or_less(
 def test_zero_stays_zero() -> None:
     values = np.random.default_rng(10).exponential(size=5000).astype(np.float32)
     values[::3] = 0
-    shared = grid.quantize(values, (50, 100), 0.4)
+    shared = uniform.quantize(values, (50, 100), 0.4)
     assert np.all(shared.codebook[shared.indices][::3] == 0)
 
 
@@ -363,7 +357,7 @@ def test_bits_are_bought_where_they_lower_the_error_most() -> None:
     points = []
     for slope in (0.0, 0.12):
         for step in (1.0, 1.1, 1.2, 1.3, 1.4):
-            shared = grid.quantize(values, values.shape, step, slope)
+            shared = uniform.quantize(values, values.shape, step, slope)
             error = np.mean((values - shared.codebook[shared.indices]) ** 2)
             points.append((slope, error, entropy(shared.indices) / values.size))
     plain = [(e, b) for slope, e, b in points if slope == 0]
@@ -378,10 +372,10 @@ def test_bits_are_bought_where_they_lower_the_error_most() -> None:
 def test_steps_that_make_no_grid_are_refused(step: float) -> None:
     values = np.random.default_rng(12).normal(size=1000)
     with pytest.raises(RecipeError):
-        grid.quantize(values, values.shape, step)
+        uniform.quantize(values, values.shape, step)
 
 
 def test_unknown_coders_are_refused() -> None:
-    shared = grid.quantize(np.ones(10), (10,), 0.5)
+    shared = uniform.quantize(np.ones(10), (10,), 0.5)
     with pytest.raises(ValueError, match="zip"):
-        coders.encode(shared, (10,), "zip")
+        choice.encode(shared, (10,), "zip")

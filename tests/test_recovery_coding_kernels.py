@@ -14,7 +14,13 @@ from bitarray.util import canonical_decode, canonical_huffman
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec.kernels import reference_coding, reference_encoding, reference_streams
+from dcz.codec.kernels import (
+    reference_codes,
+    reference_coding,
+    reference_decoding,
+    reference_encoding,
+    reference_streams,
+)
 
 try:
     from dcz.codec.kernels import native_coding
@@ -49,9 +55,6 @@ def fibonacci(length: int) -> Array:
     while len(numbers) < length:
         numbers.append(numbers[-1] + numbers[-2])
     return np.array(numbers, dtype=np.int64)
-
-
-# ---- counting and splitting ----
 
 
 @backends
@@ -110,9 +113,6 @@ def test_split_matches_the_definition(
     assert np.diff(gap_starts).tolist() == [len(block) for block in expected_gaps]
     assert np.diff(survivor_starts).tolist() == [len(block) for block in expected_survivors]
     assert gap_starts[0] == survivor_starts[0] == 0
-
-
-# ---- code lengths ----
 
 
 def cheapest_lengths(counts: tuple[int, ...], limit: int) -> int:
@@ -188,9 +188,6 @@ def test_impossible_lengths_are_refused(kernels: ModuleType, counts: list[int], 
         kernels.code_lengths(np.array(counts), limit)
 
 
-# ---- codes, checked by another implementation ----
-
-
 def canonical_form(lengths: Array) -> tuple[list[int], list[int]]:
     """How many codes there are of each length, and the symbols in canonical order."""
     numbers = np.bincount(lengths[lengths > 0], minlength=16).tolist()
@@ -256,9 +253,6 @@ def test_lengths_that_are_no_complete_code_are_refused(
         kernels.decoding_table(array)
     with pytest.raises(ValueError, match=r"code|alphabet"):
         kernels.encode_segments(np.zeros(3, dtype=np.uint8), np.array([0, 3]), array)
-
-
-# ---- whole segments ----
 
 
 @backends
@@ -334,8 +328,8 @@ def test_segments_are_the_same_however_they_are_cut_into_groups(
     """The NumPy backend decodes many segments in groups; one that is too large is one alone."""
     symbols = random_symbols(np.random.default_rng(4), 20, 9000, 1.0)
     starts = np.array([0, 0, 3, 3, 20, 6000, 6000, 6010, 9000, 9000])
-    lengths = reference_coding.code_lengths(reference_coding.count_symbols(symbols, 20), 11)
-    whole = reference_coding.encode_segments(symbols, starts, lengths)
+    lengths = reference_codes.code_lengths(reference_encoding.count_symbols(symbols, 20), 11)
+    whole = reference_encoding.encode_segments(symbols, starts, lengths)
     codebook = np.arange(20, dtype=np.uint8)
     for limit in (1, 40, 5000):
         for module in (reference_encoding, reference_streams):
@@ -344,15 +338,15 @@ def test_segments_are_the_same_however_they_are_cut_into_groups(
         assert len(groups) > 1
         assert [first for first, _ in groups] == [0, *(last for _, last in groups[:-1])]
         assert all(starts[first] < starts[last] for first, last in groups)
-        payload, offsets = reference_coding.encode_segments(symbols, starts, lengths)
+        payload, offsets = reference_encoding.encode_segments(symbols, starts, lengths)
         assert (payload, offsets.tolist()) == (whole[0], whole[1].tolist())
         out = np.empty(symbols.size, np.uint8)
-        reference_coding.decode_dense(
+        reference_decoding.decode_dense(
             payload, offsets[:-1], np.diff(starts), lengths, codebook, out
         )
         assert np.array_equal(out, symbols)
         same = np.zeros(symbols.size, np.uint8)
-        reference_coding.decode_dense(
+        reference_decoding.decode_dense(
             b"", 0 * offsets[:-1], np.diff(starts), np.array([0, 1], np.uint8), codebook, same
         )
         assert (same == 1).all()
@@ -416,9 +410,6 @@ def test_segments_outside_the_symbols_are_refused(kernels: ModuleType, starts: l
             np.array(starts, dtype=np.int64),
             np.array([1, 1], dtype=np.uint8),
         )
-
-
-# ---- sparse blocks ----
 
 
 def sparse_arguments(

@@ -19,16 +19,22 @@ from support_moments import factors_of, moments_of
 from support_payloads import check_by_both_decoders, decoded
 
 import dcz
-from dcz.codec import column_trellis, kernels, mixed, mixed_points, trellis
+from dcz.codec import kernels
 from dcz.codec.calibration.record import Calibration, Sensed
-from dcz.codec.column_trellis import ColumnTrellisTensor, Compensation
-from dcz.codec.frame import Member
+from dcz.codec.calibration.sensitivity import Metric
+from dcz.codec.decode import context_mixing
+from dcz.codec.encode import context_mixing as mixed
 from dcz.codec.kernels import RATE_CLASSES, RATE_LEVELS, reference_trellis
 from dcz.codec.kernels.reference_trellis import TRELLISES
-from dcz.codec.metric import Metric
-from dcz.codec.runs import Runs
-from dcz.codec.varint import encode_varint
-from dcz.formats.dtypes import by_numpy
+from dcz.codec.report import mixing
+from dcz.codec.share.trellis import feedback, quantize
+from dcz.codec.share.trellis.feedback import ColumnTrellisTensor, Compensation
+from dcz.codec.wire import geometry as wire_geometry
+from dcz.codec.wire import trellis_states
+from dcz.codec.wire.arrays import Member
+from dcz.codec.wire.row_classes import Runs
+from dcz.codec.wire.varint import encode_varint
+from dcz.formats.container.dtypes import by_numpy
 
 try:
     from dcz.codec.kernels import native_trellis
@@ -51,11 +57,12 @@ def end_of(positions: Array, states: int) -> int:
     return state
 
 
-# ---- kernels ----
-
-
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 999), count=st.integers(0, 30), states=st.sampled_from(trellis.STATES))
+@given(
+    seed=st.integers(0, 999),
+    count=st.integers(0, 30),
+    states=st.sampled_from(trellis_states.STATES),
+)
 def test_closed_paths_end_where_they_began_on_both_backends(
     seed: int, count: int, states: int
 ) -> None:
@@ -95,9 +102,6 @@ def test_no_closed_path_costs_less(quantizer: ModuleType) -> None:
         assert paid == pytest.approx(min(costs), rel=1e-12)
 
 
-# ---- tensors ----
-
-
 @settings(max_examples=15, deadline=None)
 @given(
     shape=st.sampled_from([(32, 3), (40, 2, 5), (33, 2, 3, 3), (64, 1)]),
@@ -112,7 +116,7 @@ def test_tensors_by_columns_come_back(
     values = rng.laplace(size=shape).astype(np.float32).reshape(-1)
     factors = factors_of(rng, values.size // shape[0])
     compensation = Compensation(states, factors)
-    shared = column_trellis.quantize(values, shape, 0.25, compensation, np.dtype(dtype))
+    shared = feedback.quantize(values, shape, 0.25, compensation, np.dtype(dtype))
     check_by_both_decoders(shared, shape, dczformat)
 
 
@@ -130,7 +134,7 @@ def test_tensors_by_columns_with_steps_by_rows_come_back(
     classes = rng.permutation(np.arange(shape[0]) % 3).astype(np.uint8)
     values = rng.laplace(size=shape).astype(np.float32).reshape(-1)
     compensation = Compensation(states, factors_of(rng, values.size // shape[0]))
-    shared = column_trellis.quantize_by_rows(
+    shared = feedback.quantize_by_rows(
         values, shape, (0.1, 0.25, 2.0), classes, compensation, np.dtype(dtype)
     )
     check_by_both_decoders(shared, shape, dczformat)
@@ -148,14 +152,14 @@ def quantized(
     assert metric.factors is not None
     mask = np.abs(values) < 0.5 if pruned else None
     compensation = Compensation(8, metric.factors, mask)
-    shared = column_trellis.quantize(values.reshape(-1), (64, 20), 0.25, compensation, values.dtype)
+    shared = feedback.quantize(values.reshape(-1), (64, 20), 0.25, compensation, values.dtype)
     return values, metric, shared
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_the_output_errs_less_than_without_compensation(groups: int) -> None:
     values, metric, shared = quantized(np.random.default_rng(2), groups)
-    plain = trellis.quantize(values.reshape(-1), values.shape, 0.25, 8)
+    plain = quantize.quantize(values.reshape(-1), values.shape, 0.25, 8)
     errors = [
         metric.error(tensor.codebook[tensor.indices] - values.reshape(-1))
         for tensor in (shared, plain)
@@ -177,7 +181,7 @@ def test_what_was_pruned_stays_zero() -> None:
 @pytest.mark.parametrize("groups", [1, 2])
 def test_paths_begin_anew_where_chunks_do(monkeypatch: pytest.MonkeyPatch, groups: int) -> None:
     """Chunks of 100 elements cut columns of 64 rows."""
-    for module in (column_trellis, mixed, trellis):
+    for module in (feedback, context_mixing, wire_geometry, quantize):
         monkeypatch.setattr(module, "CHUNK", 100)
     values, metric, shared = quantized(np.random.default_rng(4), groups)
     frame = mixed.encode(shared, values.shape)
@@ -191,15 +195,15 @@ def test_paths_with_steps_by_rows_begin_anew_where_chunks_do(
     monkeypatch: pytest.MonkeyPatch, groups: int
 ) -> None:
     """Chunks of 100 elements, read in pieces of 13 and counted in pieces of 17."""
-    for module in (column_trellis, mixed, trellis):
+    for module in (feedback, context_mixing, wire_geometry, quantize):
         monkeypatch.setattr(module, "CHUNK", 100)
-    monkeypatch.setattr(mixed, "PIECE", 13)
-    monkeypatch.setattr(mixed_points, "COUNTED", 17)
+    monkeypatch.setattr(context_mixing, "PIECE", 13)
+    monkeypatch.setattr(mixing, "COUNTED", 17)
     rng = np.random.default_rng(4)
     values = rng.laplace(size=(64, 20)).astype(np.float32)
     classes = rng.permutation(np.arange(64) % 3).astype(np.uint8)
     compensation = Compensation(8, factors_of(rng, 20, groups))
-    shared = column_trellis.quantize_by_rows(
+    shared = feedback.quantize_by_rows(
         values.reshape(-1), (64, 20), (0.1, 0.25, 2.0), classes, compensation, values.dtype
     )
     out = decoded(mixed.encode(shared, values.shape), shared.member)
@@ -223,7 +227,7 @@ def test_what_no_encoder_writes_decodes_as_the_format_says(
     classes = rng.permutation(np.arange(-(-168 // run)) % 3).astype(np.uint8)
     steps = np.array([0.1, 3e38, 7], np.float32)[: 3 if kind > 24 else 1]
     runs = Runs(run, classes).encode() if kind > 24 else b""
-    geometry = mixed.Geometry(row, row, 1)
+    geometry = wire_geometry.Geometry(row, row, 1)
     data = kernels.encode_mixed(positions, geometry.whole(168), states)
     head = bytes([kind]) + runs + steps.astype("<f4").tobytes() + geometry.encode()
     payload = head + encode_varint(len(data)) + bytes(data)
@@ -231,8 +235,8 @@ def test_what_no_encoder_writes_decodes_as_the_format_says(
     place = at % row * (168 // row) + at // row
     own = steps[classes[place // run]] if kind > 24 else steps[0]
     wanted = np.empty(168, np.float32)
-    wanted[place] = trellis.values_at(positions, own.astype(np.float64), wanted.dtype)
-    out = support_payloads.decode(mixed.Decoder, payload, Member(wanted.dtype, 168))
+    wanted[place] = trellis_states.values_at(positions, own.astype(np.float64), wanted.dtype)
+    out = support_payloads.decode(context_mixing.Decoder, payload, Member(wanted.dtype, 168))
     assert np.array_equal(out, wanted)
     code = by_numpy(wanted.dtype).code
     file = dczformat.one(6, payload, [168], code, dczformat.digest(wanted.tobytes()))
@@ -256,7 +260,7 @@ def test_steps_too_fine_are_refused() -> None:
     for step in (1e-3, 1e-9):
         with pytest.raises(ValueError, match=r"steps|multiples"):
             values = np.linspace(-60, 60, 64).astype(np.float32)
-            column_trellis.quantize(values, (32, 2), step, Compensation(4, factors), values.dtype)
+            feedback.quantize(values, (32, 2), step, Compensation(4, factors), values.dtype)
 
 
 def test_steps_by_rows_follow_what_rows_count_for() -> None:
@@ -267,17 +271,14 @@ def test_steps_by_rows_follow_what_rows_count_for() -> None:
     assert metric.factors is not None
     compensation = Compensation(8, metric.factors)
     classes = np.repeat([0, 1], 32).astype(np.uint8)
-    shared = column_trellis.quantize_by_rows(
+    shared = feedback.quantize_by_rows(
         values.reshape(-1), (64, 20), (0.125, 1.0), classes, compensation, values.dtype
     )
-    plain = column_trellis.quantize(
+    plain = feedback.quantize(
         values.reshape(-1), (64, 20), math.sqrt(0.125), compensation, values.dtype
     )
     errors = [metric.error(t.codebook[t.indices] - values.reshape(-1)) for t in (shared, plain)]
     assert errors[0] < 0.5 * errors[1]
-
-
-# ---- files ----
 
 
 @native

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dcz
-from dcz.codec import lamp
-from dcz.codec.prune import cutoff_for_sparsity
-from dcz.formats.advice import advice
+from dcz.codec.prune import lamp
+from dcz.codec.prune.magnitude import cutoff_for_sparsity
+from dcz.formats.console.advice import advice
 
 Array = npt.NDArray[Any]
 

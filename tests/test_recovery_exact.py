@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dcz
-from dcz.formats.dtypes import DTYPES
+from dcz.formats.container.dtypes import DTYPES
 
 Array = np.ndarray[Any, Any]
 LOSSLESS = dcz.Recipe(quantizer="lossless")

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from support_payloads import decoded
 
 import dcz
-from dcz.codec import kernels, mixed, mixed_points, multiples
-from dcz.codec.frame import SharedTensor
+from dcz.codec import kernels
+from dcz.codec.encode import context_mixing, find_step
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.wire import reconstruction
 
 Array = npt.NDArray[Any]
 SLOW = pytest.mark.skipif(kernels.BACKEND != "c", reason="takes a minute without C")
@@ -93,9 +95,6 @@ def test_dead_and_constant_tensors_cost_next_to_nothing(tmp_path: Path) -> None:
         assert report.file_bytes < 160
 
 
-# ---- multiples of a step ----
-
-
 @given(
     step=st.floats(1e-3, 1e3),
     times=st.lists(st.integers(-20, 20), min_size=10, max_size=20, unique=True),
@@ -104,7 +103,7 @@ def test_dead_and_constant_tensors_cost_next_to_nothing(tmp_path: Path) -> None:
 def test_a_step_is_found_if_there_is_one(step: float, times: list[int], dtype: Any) -> None:
     half = np.float32(step)
     codebook = (2 * np.array(times, np.float64) * half).astype(np.float32).astype(dtype)
-    found = multiples.find(codebook)
+    found = find_step.find(codebook)
     if dtype == np.float32 and max(times) - min(times) < 18:
         assert found is not None
     if found is not None:
@@ -128,8 +127,8 @@ def test_a_step_is_found_if_there_is_one(step: float, times: list[int], dtype: A
 )
 def test_other_codebooks_are_kept(values: list[float]) -> None:
     codebook = np.array(values, np.float32)
-    assert multiples.find(codebook) is None
-    assert multiples.find(np.arange(3, dtype=np.int32)) is None
+    assert find_step.find(codebook) is None
+    assert find_step.find(np.arange(3, dtype=np.int32)) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.float8_e4m3fn])
@@ -137,8 +136,8 @@ def test_multiples_come_back(dtype: Any) -> None:
     codebook = np.array([-1, 0, 0.5, 1.5], dtype)
     rng = np.random.default_rng(1)
     shared = SharedTensor(rng.integers(0, 4, 60).astype(np.uint8), codebook, False)
-    frame = mixed.encode(shared, (6, 10))
-    assert frame.payload[0] == mixed_points.MULTIPLES
+    frame = context_mixing.encode(shared, (6, 10))
+    assert frame.payload[0] == reconstruction.MULTIPLES
     assert decoded(frame, shared.member).tobytes() == codebook[shared.indices].tobytes()
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dcz
-from dcz.codec import recipe as recipes
+from dcz.codec.rate import recipe as recipes
 
 Arrays = dict[str, npt.NDArray[Any]]
 PRESETS = [name for name in recipes.PRESETS if name != "max" or dcz.BACKEND == "c"]
@@ -181,9 +181,6 @@ def test_tensors_named_by_a_rule_are_weights_whatever_they_look_like(tmp_path: P
         assert ("mask" in report.exact) == exact
         decoded = dcz.load_file(tmp_path / "x.dcz")["mask"]
         assert np.array_equal(decoded, mask) == exact
-
-
-# --- scales ------------------------------------------------------------------------------------
 
 
 @st.composite

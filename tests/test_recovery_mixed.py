@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from support_payloads import decoded
 
 import dcz
-from dcz.codec import kernels, mixed, trellis
-from dcz.codec.frame import SharedTensor
+from dcz.codec import kernels
+from dcz.codec.decode import context_mixing
+from dcz.codec.encode import context_mixing as mixed
 from dcz.codec.kernels import (
     RATE_CLASSES,
     RATE_LEVELS,
@@ -27,6 +28,9 @@ from dcz.codec.kernels import (
     reference_mixed,
     reference_trellis,
 )
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.share.trellis import quantize
+from dcz.codec.wire import trellis_states
 
 try:
     from dcz.codec.kernels import native_trellis
@@ -56,9 +60,6 @@ def along_trellis(levels: list[int], states: int) -> Array:
         positions.append(2 * level - towards_zero)
         state = state >> 1 ^ (odd if level % 2 else 0) ^ (low if state % 2 else 0)
     return np.array(positions, np.int32)
-
-
-# ---- kernels ----
 
 
 @st.composite
@@ -165,7 +166,11 @@ def random_rates(seed: int) -> Array:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 999), count=st.integers(0, 40), states=st.sampled_from(trellis.STATES))
+@given(
+    seed=st.integers(0, 999),
+    count=st.integers(0, 40),
+    states=st.sampled_from(trellis_states.STATES),
+)
 def test_both_backends_find_the_same_path(seed: int, count: int, states: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.laplace(size=count) * rng.choice([0.1, 1, 30])
@@ -183,7 +188,7 @@ def test_both_backends_find_the_same_path(seed: int, count: int, states: int) ->
 
 @quantizing
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 999), states=st.sampled_from(trellis.STATES))
+@given(seed=st.integers(0, 999), states=st.sampled_from(trellis_states.STATES))
 def test_no_path_costs_less(quantizer: ModuleType, seed: int, states: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.uniform(0.1, 6, 4)
@@ -215,22 +220,19 @@ def test_values_out_of_reach_are_refused(quantizer: ModuleType, value: float) ->
         quantizer.quantize_trellis(values, 1.0, 2, classes, random_rates(1))
 
 
-# ---- tensors ----
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 5), min_size=1, max_size=5).map(tuple),
     dtype=st.sampled_from([np.float32, np.float16, np.float64, ml_dtypes.bfloat16]),
     step=st.sampled_from([0.01, 0.3, 2.0]),
-    states=st.sampled_from(trellis.STATES),
+    states=st.sampled_from(trellis_states.STATES),
     seed=st.integers(0, 99),
 )
 def test_trellis_tensors_come_back_whatever_their_shape(
     shape: tuple[int, ...], dtype: Any, step: float, states: int, seed: int
 ) -> None:
     values = np.random.default_rng(seed).normal(size=shape).astype(np.float32).reshape(-1)
-    shared = trellis.quantize(values, shape, step, states, np.dtype(dtype))
+    shared = quantize.quantize(values, shape, step, states, np.dtype(dtype))
     out = decoded(mixed.encode(shared, shape), shared.member)
     assert out.dtype == dtype
     assert out.tobytes() == shared.codebook[shared.indices].tobytes()
@@ -267,11 +269,11 @@ def test_many_levels_come_back() -> None:
 @pytest.mark.skipif(kernels.BACKEND != "c", reason="a million weights take minutes without C")
 def test_chunks_decode_alone() -> None:
     rng = np.random.default_rng(4)
-    numel = trellis.CHUNK + 1000
+    numel = trellis_states.CHUNK + 1000
     values = (rng.random(numel) < 0.02) * rng.normal(size=numel).astype(np.float32)
-    shared = trellis.quantize(values, (numel // 8, 8), 0.2, 4)
+    shared = quantize.quantize(values, (numel // 8, 8), 0.2, 4)
     frame = mixed.encode(shared, (numel // 8, 8))
-    decoder = mixed.Decoder(memoryview(frame.payload), [shared.member])
+    decoder = context_mixing.Decoder(memoryview(frame.payload), [shared.member])
     whole = shared.codebook[shared.indices]
     for start in range(0, numel, decoder.unit):
         stop = min(start + decoder.unit, numel)
@@ -286,7 +288,7 @@ def test_chunks_decode_alone() -> None:
 
 def test_a_trellis_has_less_error_than_rounding_to_whole_steps() -> None:
     values = np.random.default_rng(5).uniform(-8, 8, 8000 // LARGE)
-    shared = trellis.quantize(values, values.shape, 0.5, 8, slope_factor=0.0)
+    shared = quantize.quantize(values, values.shape, 0.5, 8, slope_factor=0.0)
     error = np.mean((values - shared.codebook[shared.indices]) ** 2)
     # A uniform grid of the same bits has 1/12; dependent quantization gains about 1 dB.
     assert 0.7 / 12 < error < 0.9 / 12
@@ -309,7 +311,7 @@ def test_neighbours_that_are_alike_save_bits() -> None:
     smooth = np.cumsum(rng.normal(size=(3000 // LARGE, 8)), axis=1).astype(np.float32)
     shuffled = rng.permutation(smooth.reshape(-1)).reshape(smooth.shape)
     sizes = [
-        len(mixed.encode(trellis.quantize(w.reshape(-1), w.shape, 0.3), w.shape).payload)
+        len(mixed.encode(quantize.quantize(w.reshape(-1), w.shape, 0.3), w.shape).payload)
         for w in (smooth, shuffled)
     ]
     assert sizes[0] < 0.9 * sizes[1]
@@ -327,10 +329,7 @@ def test_constant_tensors_cost_next_to_nothing() -> None:
 @pytest.mark.parametrize("step", [0.0, -1.0, math.inf, math.nan, 1e-50, 1e-6])
 def test_steps_that_make_no_trellis_are_refused(step: float) -> None:
     with pytest.raises(ValueError, match="step"):
-        trellis.quantize(np.ones(10), (10,), step)
-
-
-# ---- recipes ----
+        quantize.quantize(np.ones(10), (10,), step)
 
 
 def weights(seed: int) -> Array:

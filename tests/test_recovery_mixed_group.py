@@ -14,11 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcz
-from dcz.codec import coders, kernels, mixed, mixed_group, trellis
-from dcz.codec.description import describe
-from dcz.codec.frame import Frame, Member, SharedTensor
+from dcz.codec import kernels
+from dcz.codec.decode import context_mixing_group, registry
+from dcz.codec.encode import context_mixing_group as mixed_group
+from dcz.codec.encode.frame import Frame
 from dcz.codec.kernels import Chunk, reference_mixed
-from dcz.formats.dtypes import by_numpy
+from dcz.codec.report.describe import describe
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.share.trellis import quantize
+from dcz.codec.wire import arrays, geometry, trellis_states
+from dcz.codec.wire.arrays import Member
+from dcz.formats.container.dtypes import by_numpy
 
 try:
     from dcz.codec.kernels import native_trellis
@@ -82,9 +88,6 @@ def test_positions_that_do_not_fit_the_chunks_are_refused(coder: ModuleType) -> 
         coder.encode_mixed_group(np.array([0, 0, 0, 0, 1], np.int32), chunks, 1)
 
 
-# ---- frames ----
-
-
 def sparse(rng: np.random.Generator, shape: Shape, dtype: Any) -> SharedTensor:
     """A tensor of few values: multiples of a step, or any."""
     levels = int(rng.integers(1, 6))
@@ -116,7 +119,7 @@ def check(
     """The frame decodes to the tensors, here and by FORMAT.md alone."""
     pairs = zip(tensors, given, strict=True)
     members = [Member(t.codebook.dtype, t.indices.size, shape) for t, shape in pairs]
-    decoder = coders.open_frame(frame.coder, memoryview(frame.payload), members)
+    decoder = registry.open_frame(frame.coder, memoryview(frame.payload), members)
     wanted = np.concatenate([t.codebook[t.indices] for t in tensors])
     out = np.empty_like(wanted)
     decoder.decode(0, out.size, out)
@@ -144,7 +147,7 @@ def test_tensors_of_few_values_come_back_together(
 @settings(max_examples=20, deadline=None)
 @given(
     given_shapes=st.lists(shapes, min_size=1, max_size=4),
-    states=st.sampled_from(trellis.STATES),
+    states=st.sampled_from(trellis_states.STATES),
     seed=st.integers(0, 999),
 )
 def test_tensors_along_one_trellis_come_back_together(
@@ -152,7 +155,7 @@ def test_tensors_along_one_trellis_come_back_together(
 ) -> None:
     rng = np.random.default_rng(seed)
     tensors: list[SharedTensor] = [
-        trellis.quantize(rng.laplace(size=math.prod(shape)), shape, 0.5, states, np.dtype("f4"))
+        quantize.quantize(rng.laplace(size=math.prod(shape)), shape, 0.5, states, np.dtype("f4"))
         for shape in given_shapes
     ]
     check(mixed_group.encode(tensors, given_shapes), tensors, given_shapes, dczformat)
@@ -167,11 +170,8 @@ def test_rows_that_are_pictures_are_noticed(dczformat: ModuleType) -> None:
     codebook, indices = np.unique(weights.astype(np.float32), return_inverse=True)
     tensor = SharedTensor(indices.reshape(-1).astype(np.uint8), codebook, False)
     frame = mixed_group.encode([tensor], [weights.shape])
-    assert frame.payload[0] & mixed_group.OWN_GEOMETRY
+    assert frame.payload[0] & context_mixing_group.OWN_GEOMETRY
     check(frame, [tensor], [weights.shape], dczformat)
-
-
-# ---- files ----
 
 
 def tiny_network(seed: int) -> dict[str, Array]:
@@ -224,7 +224,7 @@ def test_other_presets_do_not_mix(tmp_path: Path) -> None:
 
 @SLOW
 def test_a_frame_of_several_stays_within_its_limit(tmp_path: Path) -> None:
-    side = math.isqrt(mixed_group.MAX_MIXED_GROUP)
+    side = math.isqrt(arrays.MAX_MIXED_GROUP)
     tensors = {str(i): np.zeros((side, side // 2 + i), np.float32) for i in range(3)}
     for i, tensor in enumerate(tensors.values()):
         tensor[i] = 0.5
@@ -246,6 +246,6 @@ def test_a_dead_network_takes_little_more_than_its_index(tmp_path: Path) -> None
 
 
 def test_geometries_follow_from_shapes() -> None:
-    assert mixed.Geometry.of((5, 2, 3, 4)) == mixed.Geometry(24, 12, 4)
-    assert mixed.Geometry.of((1, 7, 3)) == mixed.Geometry(3, 1, 1)
-    assert mixed.Geometry.of((2, 2**18 + 1)) == mixed.Geometry(1, 1, 1)
+    assert geometry.Geometry.of((5, 2, 3, 4)) == geometry.Geometry(24, 12, 4)
+    assert geometry.Geometry.of((1, 7, 3)) == geometry.Geometry(3, 1, 1)
+    assert geometry.Geometry.of((2, 2**18 + 1)) == geometry.Geometry(1, 1, 1)

@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec import coders, plane_methods, planes
-from dcz.codec.description import describe
-from dcz.codec.frame import Frame, Member
+from dcz.codec.decode import byte_planes, plane_methods
+from dcz.codec.encode import byte_planes as planes
+from dcz.codec.encode import choice
+from dcz.codec.encode.frame import Frame
 from dcz.codec.kernels import reference_planes
-from dcz.formats.dtypes import DTYPES
+from dcz.codec.report.describe import describe
+from dcz.codec.wire.arrays import Member
+from dcz.formats.container.dtypes import DTYPES
 
 try:
     from dcz.codec.kernels import native_planes
@@ -40,7 +43,7 @@ def noise(size: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 
 def decode(frame: Frame, members: Sequence[Member]) -> Array:
-    decoder = planes.Decoder(memoryview(frame.payload), members)
+    decoder = byte_planes.Decoder(memoryview(frame.payload), members)
     assert describe(decoder) == frame.description
     out = np.empty(sum(member.numel for member in members), members[0].dtype)
     decoder.decode(0, out.size, out)
@@ -54,11 +57,8 @@ def round_trip(array: Array) -> Frame:
 
 
 def methods(frame: Frame, array: Array) -> list[list[int]]:
-    decoder = planes.Decoder(memoryview(frame.payload), [Member(array.dtype, array.size)])
+    decoder = byte_planes.Decoder(memoryview(frame.payload), [Member(array.dtype, array.size)])
     return [[plane.method for plane in chunk] for chunk in decoder.chunks]
-
-
-# --- kernels -----------------------------------------------------------------------------------
 
 
 @backends
@@ -145,9 +145,6 @@ def test_kernels_refuse_what_does_not_fit(kernels: ModuleType) -> None:
             call()
 
 
-# --- frames ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", [row.numpy for row in DTYPES], ids=str)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
@@ -232,18 +229,15 @@ def test_frames_of_several_tensors() -> None:
     assert frame.description.nonzero == tuple(np.count_nonzero(array) for array in arrays)
 
 
-# --- the choice between planes and a codebook --------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=str)
 def test_a_codebook_is_sought_only_where_it_may_pay(dtype: type) -> None:
     generator = np.random.default_rng(5)
     weights = generator.normal(0, 0.02, 200_000).astype(dtype)
-    assert coders.is_too_varied(weights)
+    assert choice.is_too_varied(weights)
     levels = np.unique(generator.normal(0, 0.02, 60).astype(dtype))
-    assert not coders.is_too_varied(generator.choice(levels, 200_000))
-    assert not coders.is_too_varied(weights[:1000])
-    assert not coders.is_too_varied(weights.astype(np.float32))
+    assert not choice.is_too_varied(generator.choice(levels, 200_000))
+    assert not choice.is_too_varied(weights[:1000])
+    assert not choice.is_too_varied(weights.astype(np.float32))
 
 
 def test_noise_takes_the_memory_of_its_payload_and_little_more() -> None:
@@ -264,7 +258,8 @@ def test_no_payload_is_larger_than_its_memory(
     dtype: type, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chunks so short that heads are much of the payload."""
-    monkeypatch.setattr(planes, "CHUNK", 1 + 3 * seed)
+    for module in (byte_planes, planes):
+        monkeypatch.setattr(module, "CHUNK", 1 + 3 * seed)
     size = np.dtype(dtype).itemsize
     for spread in (1, 3, 255):
         round_trip((noise(40 * size, seed) % spread).view(dtype))

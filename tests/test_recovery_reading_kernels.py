@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcz
-from dcz.codec import huffman
-from dcz.codec.kernels import reference_coding
-from dcz.codec.varint import Cursor
+from dcz.codec.kernels import reference_codes, reference_coding, reference_encoding
+from dcz.codec.wire import code_table
+from dcz.codec.wire.varint import Cursor
 
 try:
     from dcz.codec.kernels import native_coding
@@ -56,16 +56,13 @@ def digests_of(array: Array) -> list[int]:
 def random_code(rng: np.random.Generator, alphabet: int, size: int) -> tuple[Array, Array]:
     weights = rng.random(alphabet) ** 4
     symbols = rng.choice(alphabet, size=size, p=weights / weights.sum()).astype(np.uint16)
-    return symbols, reference_coding.code_lengths(np.bincount(symbols, minlength=alphabet), 15)
-
-
-# ---- code tables ----
+    return symbols, reference_codes.code_lengths(np.bincount(symbols, minlength=alphabet), 15)
 
 
 @pytest.mark.parametrize("alphabet", [2, 3, 31, 32, 33, 256, 1000, 4096])
 def test_code_tables_come_back_and_every_prefix_is_refused(alphabet: int) -> None:
     _, lengths = random_code(np.random.default_rng(alphabet), alphabet, 3 * alphabet)
-    cursor = Cursor(memoryview(huffman.encode_table(lengths)))
+    cursor = Cursor(memoryview(code_table.encode_table(lengths)))
     assert cursor.varint("alphabet") == alphabet
     table = bytes(cursor.rest)
     assert agreed("write_lengths", lengths) == [table]
@@ -105,15 +102,12 @@ def test_bad_code_tables_are_refused(table: bytes, alphabet: int, cause: str) ->
     assert cause in text
 
 
-# ---- finding segments ----
-
-
 def test_segments_are_found_where_they_were_written() -> None:
     rng = np.random.default_rng(5)
     counts = np.array([0, 1, 4095, 4096, 70_000, 3])
     starts = np.concatenate(([0], np.cumsum(counts)))
     symbols, lengths = random_code(rng, 32, int(starts[-1]))
-    data, offsets = reference_coding.encode_segments(symbols, starts, lengths)
+    data, offsets = reference_encoding.encode_segments(symbols, starts, lengths)
     assert agreed("find_segments", b"??" + data, 2, counts, [True]) == [(offsets + 2).tolist()]
     for size in range(0, len(data), len(data) // 50):
         kind, _ = agreed("find_segments", data[:size], 0, counts, [True])
@@ -140,9 +134,6 @@ def test_walks_that_make_no_sense_are_refused(name: str, arguments: Any) -> None
     assert agreed(name, bytes(8), position, np.array(counts, np.int64), coded)[0] is ValueError
 
 
-# ---- digests and large output ----
-
-
 @backends
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])
 @pytest.mark.parametrize(
@@ -154,7 +145,7 @@ def test_digests_are_those_of_the_values(kernels: ModuleType, size: int, dtype: 
     symbols, lengths = random_code(rng, 40, max(count, 2))
     symbols, block = symbols[:count], 30_001
     starts = np.array([*range(0, count, block), count])
-    data, offsets = reference_coding.encode_segments(symbols, starts, lengths)
+    data, offsets = reference_encoding.encode_segments(symbols, starts, lengths)
     codebook = rng.integers(0, np.iinfo(dtype).max, 40, dtype)
     out = np.zeros(count, dtype)
     digests = np.zeros(len(digests_of(out)), np.uint64)
@@ -173,13 +164,13 @@ def test_large_sparse_output_is_written_whole(
     rng = np.random.default_rng(span)
     size = (5 << 19) // np.dtype(dtype).itemsize + 777
     indices = np.where(rng.random(size) < 0.1, rng.integers(1, 33, size), 0).astype(np.uint16)
-    gaps, survivors, gap_starts, starts = reference_coding.split_sparse(indices, span, 31)
+    gaps, survivors, gap_starts, starts = reference_encoding.split_sparse(indices, span, 31)
     codes = [
-        reference_coding.code_lengths(np.bincount(symbols, minlength=alphabet), 12)
+        reference_codes.code_lengths(np.bincount(symbols, minlength=alphabet), 12)
         for symbols, alphabet in ((gaps, 32), (survivors, 32))
     ]
-    first, gap_offsets = reference_coding.encode_segments(gaps, gap_starts, codes[0])
-    second, offsets = reference_coding.encode_segments(survivors, starts, codes[1])
+    first, gap_offsets = reference_encoding.encode_segments(gaps, gap_starts, codes[0])
+    second, offsets = reference_encoding.encode_segments(survivors, starts, codes[1])
     codebook = rng.integers(1, np.iinfo(dtype).max, 32, dtype)
     memory = np.full(size + 2, 0xA5, dtype)
     out = memory[shift : shift + size]
@@ -207,13 +198,10 @@ def test_large_sparse_output_is_written_whole(
 @backends
 def test_digests_need_a_place_for_each_chunk(kernels: ModuleType) -> None:
     symbols, lengths = random_code(np.random.default_rng(0), 4, 5000)
-    data, offsets = reference_coding.encode_segments(symbols, np.array([0, 5000]), lengths)
+    data, offsets = reference_encoding.encode_segments(symbols, np.array([0, 5000]), lengths)
     arguments = (data, offsets[:-1], np.array([5000]), lengths, np.arange(4, dtype=np.uint8))
     with pytest.raises(ValueError, match=r"\w"):
         kernels.decode_dense(*arguments, np.empty(5000, np.uint8), np.empty(2, np.uint64))
-
-
-# ---- archives ----
 
 
 def test_threads_decode_the_same_tensors(tmp_path: Path) -> None:
@@ -239,11 +227,11 @@ def test_threads_decode_the_same_tensors(tmp_path: Path) -> None:
 def test_damage_is_reported_with_its_tensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    from dcz.formats import packer, packing
+    from dcz.formats.pack import pack, packer
 
     path = tmp_path / "wrong.dcz"
     monkeypatch.setattr(packer, "combine", lambda digests: 1)
-    monkeypatch.setattr(packing, "verify", lambda archive: None)
+    monkeypatch.setattr(pack, "verify", lambda archive: None)
     weights = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
     dcz.save_file({"weights": weights}, path)
     with pytest.raises(dcz.ChecksumError, match=r"'weights'.*digest"):

@@ -17,21 +17,20 @@ from hypothesis import strategies as st
 from support_payloads import check_by_both_decoders, decode
 
 import dcz
-from dcz.codec import kernels, mixed, row_trellis, trellis
+from dcz.codec import kernels
 from dcz.codec.calibration.record import Calibration, Sensed
-from dcz.codec.description import describe
+from dcz.codec.decode import context_mixing
+from dcz.codec.encode import context_mixing as mixed
 from dcz.codec.errors import CorruptError
-from dcz.codec.frame import Member
-from dcz.codec.mixed import Geometry
-from dcz.codec.mixed_points import (
-    BY_ROWS,
-    MULTIPLES,
-    PositionCounts,
-    RowPoints,
-    TrellisPoints,
-)
-from dcz.codec.row_trellis import RowTrellisTensor
-from dcz.codec.runs import Runs
+from dcz.codec.report.describe import describe
+from dcz.codec.report.mixing import PositionCounts
+from dcz.codec.share.trellis import per_row, quantize
+from dcz.codec.share.trellis.per_row import RowTrellisTensor
+from dcz.codec.wire import trellis_states
+from dcz.codec.wire.arrays import Member
+from dcz.codec.wire.geometry import Geometry
+from dcz.codec.wire.reconstruction import BY_ROWS, MULTIPLES, RowPoints, TrellisPoints
+from dcz.codec.wire.row_classes import Runs
 
 Array = npt.NDArray[Any]
 native = pytest.mark.skipif(kernels.BACKEND != "c", reason="takes minutes without C")
@@ -60,7 +59,7 @@ def test_rows_with_steps_of_their_own_come_back(
     rng = np.random.default_rng(seed)
     count = min(count, shape[0])
     steps = np.exp(2 * rng.normal(size=count)).tolist()
-    shared = row_trellis.quantize(
+    shared = per_row.quantize(
         scaled_rows(rng, shape).reshape(-1),
         shape,
         steps,
@@ -76,8 +75,8 @@ def test_one_step_for_all_is_the_trellis_of_that_step() -> None:
     values = scaled_rows(rng, (12, 30)).reshape(-1)
     classes = every_class(rng, 12, 3)
     for step in (0.25, 1.0):
-        by_rows = row_trellis.quantize(values, (12, 30), 3 * [step], classes, 16)
-        plain = trellis.quantize(values, (12, 30), step, 16)
+        by_rows = per_row.quantize(values, (12, 30), 3 * [step], classes, 16)
+        plain = quantize.quantize(values, (12, 30), step, 16)
         assert np.array_equal(by_rows.positions, plain.positions)
         assert np.array_equal(by_rows.codebook[by_rows.indices], plain.codebook[plain.indices])
 
@@ -88,7 +87,7 @@ def test_errors_follow_the_steps_and_zeros_stay() -> None:
     values[:, ::7] = 0
     classes = (np.arange(60) % 3).astype(np.uint8)
     steps = (0.01, 0.04, 0.16)
-    shared = row_trellis.quantize(values.reshape(-1), values.shape, steps, classes, 8)
+    shared = per_row.quantize(values.reshape(-1), values.shape, steps, classes, 8)
     out = shared.codebook[shared.indices].reshape(values.shape)
     assert np.all(out[values == 0] == 0)
     for number, step in enumerate(steps):
@@ -110,7 +109,9 @@ def test_multiples_of_steps_by_rows_decode() -> None:
     assert payload[0] == BY_ROWS | MULTIPLES
     with np.errstate(over="ignore"):
         wanted = (positions * np.repeat(steps[runs.classes].astype(float), 10)).astype(np.float32)
-    assert np.array_equal(decode(mixed.Decoder, payload, Member(np.dtype("f4"), 90)), wanted)
+    assert np.array_equal(
+        decode(context_mixing.Decoder, payload, Member(np.dtype("f4"), 90)), wanted
+    )
 
 
 def test_a_report_takes_memory_for_positions_in_use_alone() -> None:
@@ -120,7 +121,7 @@ def test_a_report_takes_memory_for_positions_in_use_alone() -> None:
     (chunk,) = geometry.chunks(256)
     data = kernels.encode_mixed(np.zeros(256, np.int32), chunk, 1)
     payload = points.encode() + geometry.encode() + bytes([len(data)]) + data
-    decoder = mixed.Decoder(memoryview(payload), [Member(np.dtype("f4"), 256)])
+    decoder = context_mixing.Decoder(memoryview(payload), [Member(np.dtype("f4"), 256)])
     tracemalloc.start()
     try:
         describe(decoder)
@@ -140,16 +141,16 @@ def test_positions_that_no_encoder_gives_a_tensor_are_too_many_to_count() -> Non
 @native
 def test_chunks_that_end_within_a_row_decode_alone() -> None:
     rng = np.random.default_rng(4)
-    rows, length = trellis.CHUNK // 1000 + 3, 1000
+    rows, length = trellis_states.CHUNK // 1000 + 3, 1000
     values = (rng.random((rows, length)) < 0.02) * rng.normal(size=(rows, length))
     classes = every_class(rng, rows, 5)
-    shared = row_trellis.quantize(
+    shared = per_row.quantize(
         values.astype(np.float32).reshape(-1), (rows, length), (0.1, 0.2, 0.4, 0.8, 1.6), classes, 4
     )
     frame = mixed.encode(shared, (rows, length))
-    decoder = mixed.Decoder(memoryview(frame.payload), [shared.member])
+    decoder = context_mixing.Decoder(memoryview(frame.payload), [shared.member])
     whole = shared.codebook[shared.indices]
-    assert trellis.CHUNK % length
+    assert trellis_states.CHUNK % length
     for start in range(0, whole.size, decoder.unit):
         out = np.empty(min(decoder.unit, whole.size - start), np.float32)
         decoder.decode(start, start + out.size, out)
@@ -161,17 +162,14 @@ def test_chunks_that_end_within_a_row_decode_alone() -> None:
 def test_steps_that_make_no_trellis_are_refused(steps: tuple[float, float]) -> None:
     classes = np.array([0, 1, 1], np.uint8)
     with pytest.raises(ValueError, match="step"):
-        row_trellis.quantize(np.ones(30), (3, 10), steps, classes)
+        per_row.quantize(np.ones(30), (3, 10), steps, classes)
 
 
 def test_steps_of_too_many_multiples_are_refused() -> None:
     values = np.full((2, 10), 40_000, np.float32)
     values[:, ::2] = -40_000
     with pytest.raises(ValueError, match="multiples"):
-        row_trellis.quantize(values.reshape(-1), (2, 10), (1.0, 2.0), np.array([0, 1], np.uint8), 8)
-
-
-# ---- files ----
+        per_row.quantize(values.reshape(-1), (2, 10), (1.0, 2.0), np.array([0, 1], np.uint8), 8)
 
 
 def embedding(rows: int, length: int) -> tuple[dict[str, Array], Calibration]:
@@ -235,7 +233,7 @@ def test_small_tensors_with_steps_by_rows_stay_alone(tmp_path: Path, dczformat: 
 def test_quantized_tensors_are_shared_tensors() -> None:
     """Entries of the codebook, class by class, are the values that the decoder computes."""
     rng = np.random.default_rng(8)
-    shared = row_trellis.quantize(
+    shared = per_row.quantize(
         scaled_rows(rng, (6, 12)).reshape(-1), (6, 12), (0.1, 0.7), every_class(rng, 6, 2), 4
     )
     assert isinstance(shared, RowTrellisTensor)

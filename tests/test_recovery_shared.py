@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from support_payloads import decoded
 
 import dcz
-from dcz.codec import coders, survey
-from dcz.codec.frame import SharedTensor
+from dcz.codec.encode import choice
+from dcz.codec.rate import survey
+from dcz.codec.share.shared_tensor import SharedTensor
 
 Array = np.ndarray[Any, Any]
 FLOATS = [np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)]
@@ -52,9 +53,6 @@ def model_error(tensors: dict[str, Array], decoded: dict[str, Array]) -> float:
                 squared += np.sum((a - b) ** 2)
                 energy += np.sum(a * a)
     return float(squared / energy) if energy else 0.0
-
-
-# --- sharing -----------------------------------------------------------------------------------
 
 
 @each_float
@@ -166,9 +164,6 @@ def test_rules_for_tied_and_equal_tensors_match(tmp_path: Path) -> None:
     pack(tmp_path / "x.dcz", tensors, only_tied)
 
 
-# --- pruning -----------------------------------------------------------------------------------
-
-
 @each_float
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.9, 0.999, 0.99999, 0.999999])
 def test_a_sparsity_is_reached_exactly_and_never_exceeded(
@@ -256,9 +251,6 @@ def test_zeros_stay_and_nothing_else_becomes_one(tmp_path: Path, recipe: dcz.Rec
         array = np.where(normal(300, 300, seed=1) > 0.5, normal(300, 300), 0).astype(dtype)
         decoded = pack(tmp_path / "x.dcz", {"x": array}, recipe)["x"]
         assert np.array_equal(decoded != 0, array != 0)
-
-
-# --- the default -------------------------------------------------------------------------------
 
 
 def random_model(generator: np.random.Generator) -> dict[str, Array]:
@@ -358,8 +350,6 @@ def test_scales_do_not_count_as_weights(tmp_path: Path) -> None:
     assert decoded["scales"].tobytes() == scales.tobytes()
     assert error(tensors["x"], decoded["x"]) <= 1e-3
 
-
-# --- any recipe --------------------------------------------------------------------------------
 
 numbers = {
     "sparsity": st.floats(0, 0.999),
@@ -486,7 +476,7 @@ def test_tensors_of_nothing_and_of_many_levels_are_coded_by_one_table(size: int)
     indices = np.arange(size, dtype=np.uint16)
     shared = SharedTensor(indices, np.arange(size, dtype=np.float32), False)
     for coder in ("auto", "huffman", "mixed"):
-        frame = coders.encode(shared, (size,), coder)
+        frame = choice.encode(shared, (size,), coder)
         wanted = shared.codebook[shared.indices]
         assert decoded(frame, shared.member).tobytes() == wanted.tobytes()
-    assert coders.encode(shared, (size,)).coder == 2
+    assert choice.encode(shared, (size,)).coder == 2

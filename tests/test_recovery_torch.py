@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.formats.dtypes import DTYPES
+from dcz.formats.container.dtypes import DTYPES
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

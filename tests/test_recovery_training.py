@@ -16,7 +16,7 @@ import pytest
 import dcz
 from dcz.cli import main
 from dcz.codec.errors import CorruptError, InputError, RecipeError
-from dcz.formats.structure import STRUCTURE_KEY, EverythingCheckpoint
+from dcz.formats.checkpoints.pytorch.structure import STRUCTURE_KEY, EverythingCheckpoint
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

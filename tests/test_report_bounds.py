@@ -15,16 +15,13 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 import dcz
-from dcz.codec.bounds import GAUSSIAN, LAPLACIAN, Curve, Source, source_of
-from dcz.codec.frame import Moments, moments
+from dcz.codec.report.description import Moments, moments
+from dcz.codec.report.rd_bounds import GAUSSIAN, LAPLACIAN, Curve, Source, source_of
 
 Array = np.ndarray[Any, Any]
 
 ratios = st.floats(1e-9, 1.5)
 curves = pytest.mark.parametrize("curve", [GAUSSIAN, LAPLACIAN], ids=["gaussian", "laplacian"])
-
-
-# --- one source ----------------------------------------------------------------------------------
 
 
 @given(variance=st.floats(1e-100, 1e100), ratio=ratios)
@@ -80,9 +77,6 @@ def test_laplacian_curve_falls_and_is_convex(ratio: float, other: float) -> None
     assert at_low <= GAUSSIAN.bits(1, low) + 1e-12
 
 
-# --- several sources -----------------------------------------------------------------------------
-
-
 def test_gaussian_sources_share_an_error_by_reverse_water_filling() -> None:
     numel = np.array([1000, 20, 300, 4000])
     variances = np.array([1.0, 40.0, 0.01, 0.2])
@@ -119,9 +113,6 @@ def test_one_source_and_extreme_scales(curve: Curve) -> None:
         scaled = [Source(5, scale, 0.01 * scale), Source(9, 0.3 * scale, 0.002 * scale)]
         plain = [Source(5, 1.0, 0.01), Source(9, 0.3, 0.002)]
         assert curve.total_bits(scaled) == pytest.approx(curve.total_bits(plain), rel=1e-6)
-
-
-# --- from packed weights -------------------------------------------------------------------------
 
 
 def test_moments_are_those_of_the_elements() -> None:

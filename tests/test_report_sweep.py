@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 
 import dcz
 from dcz.cli import main
-from dcz.codec.recipe import PRESETS
-from dcz.formats.sweep import ERRORS, SweepPoint, sweep
+from dcz.codec.rate.recipe import PRESETS
+from dcz.formats.studies.sweep import ERRORS, SweepPoint, sweep
 
 Capture = pytest.CaptureFixture[str]
 

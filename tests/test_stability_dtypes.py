@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dcz.codec.errors import UnsupportedError
-from dcz.formats.dtypes import DTYPES, by_code, by_numpy, by_safetensors, by_torch
+from dcz.formats.container.dtypes import DTYPES, by_code, by_numpy, by_safetensors, by_torch
 
 CODES = {
     "float32": 1,

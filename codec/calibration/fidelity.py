@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dcz.codec.calibration.observe import Output, call, evaluating, keeping_buffers, pick
-from dcz.codec.errors import InputError
+from ..errors import InputError
+from .observe import Output, call, evaluating, keeping_buffers, pick
 
 LOW = 0.05
 

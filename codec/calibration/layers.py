@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dcz.codec.calibration.record import Moments
-from dcz.codec.calibration.second_moments import SecondMoments
+from .record import Moments
+from .second_moments import SecondMoments
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Layer = nn.Linear | Convolution

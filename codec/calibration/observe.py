@@ -19,10 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dcz.codec.calibration.layers import Layers
-from dcz.codec.calibration.record import Calibration, Sensed
-from dcz.codec.calibration.second_moments import SecondMoments
-from dcz.codec.errors import InputError
+from ..errors import InputError
+from .layers import Layers
+from .record import Calibration, Sensed
+from .second_moments import SecondMoments
 
 Floats = npt.NDArray[np.float64]
 Output = Callable[[Any], Tensor]

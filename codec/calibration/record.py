@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from dcz.codec.errors import InputError
+from ..errors import InputError
 
 Floats = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from dcz.codec.calibration.record import Moments
+from .record import Moments
 
 
 class SecondMoments:

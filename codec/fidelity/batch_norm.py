@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.codec.fidelity.spread import Floats
-from dcz.codec.tensor_plan import TensorSource
+from ..weights import TensorSource
+from .spread import Floats
 
 # Estimates further from 1 than this say that the assumptions do not hold.
 LEAST_GAIN, GREATEST_GAIN = 1 / 4, 64.0

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.codec import kernels
-from dcz.codec.fidelity.roles import Tied, weights_of
-from dcz.codec.fidelity.spread import CLIPPED_ROW, Floats, Spread, spread_of
-from dcz.codec.metric import Metric
-from dcz.codec.prune import Weights
+from .. import kernels
+from ..calibration.sensitivity import Metric
+from ..weights import Weights
+from .roles import Tied, weights_of
+from .spread import CLIPPED_ROW, Floats, Spread, spread_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

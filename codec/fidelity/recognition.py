@@ -12,8 +12,9 @@ import math
 
 import numpy as np
 
-from dcz.codec import kernels, share
-from dcz.codec.frame import AnyArray
+from .. import kernels, weights
+from ..share import shared_tensor
+from ..wire.arrays import AnyArray
 
 FEW_VALUES = "few values"
 _MOST_VALUES = 256
@@ -72,14 +73,14 @@ def why_exact(name: str, array: AnyArray, summary: kernels.Summary) -> str | Non
     """
     if not summary.finite:
         return "not finite"
-    if not share.prunable(summary):
+    if not weights.prunable(summary):
         return "extreme magnitudes"
     kind = _KIND_OF_BUFFER.get(name.replace("/", ".").rsplit(".", 1)[-1].lower())
     if kind is not None:
         return f"named as a {kind}"
     if array.size == max(array.shape) <= LONGEST_VECTOR:
         return "a vector"
-    if share.already_shared(array, _MOST_VALUES) is not None:
+    if shared_tensor.already_shared(array, _MOST_VALUES) is not None:
         return FEW_VALUES
     return "whole multiples" if _is_whole(array) else None
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec import kernels
-from dcz.codec.prune import Weights
+from .. import kernels
+from ..weights import Weights
 
 # What a square counts for at most, in mean squares: an eighth of a normal row of 64 weights.
 CLIPPED = 64.0

@@ -9,19 +9,57 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
-from dcz.codec.kernels.reference_classes import (
+from .reference_class_coding import code_class
+from .reference_classes import (
     CLASS_LIMIT,
     PAIRED_BYTES_LIMIT,
     PAIRED_LEVELS_LIMIT,
     ClassCodes,
+    decode_runs,
+    find_class_segments,
+    read_class_codes,
 )
-from dcz.codec.kernels.reference_curves import UNSHARED
-from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count
-from dcz.codec.kernels.reference_mixed import ROW_LIMIT, Chunk
-from dcz.codec.kernels.reference_runs import Bins
-from dcz.codec.kernels.reference_tiny import TINY, Positions
-from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
-from dcz.codec.kernels.weight_arguments import Summary
+from .reference_cluster import cluster, lloyd
+from .reference_codes import code_lengths, decoding_table, read_lengths, write_lengths
+from .reference_curves import UNSHARED, rate_curve
+from .reference_decoding import decode_dense, decode_sparse
+from .reference_digest import DIGEST_CHUNK, Digests, digest_count, write_digests
+from .reference_encoding import count_symbols, encode_segments, split_sparse
+from .reference_grids import classify, coded_bits, round_grid
+from .reference_mixed import (
+    ROW_LIMIT,
+    Chunk,
+    decode_mixed,
+    decode_mixed_group,
+    encode_mixed,
+    encode_mixed_group,
+)
+from .reference_planes import (
+    count_bytes,
+    join_planes,
+    pack_bits,
+    pair_symbols,
+    split_pairs,
+    split_planes,
+)
+from .reference_runs import Bins, count_runs, find_bins, map_runs, nearest_classes
+from .reference_segments import find_blocks, find_segments
+from .reference_tiny import TINY, Positions, round_tiny
+from .reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES, quantize_trellis
+from .reference_weights import (
+    assign,
+    count_cells,
+    count_magnitudes,
+    distinct,
+    histogram,
+    lookup,
+    measure,
+    select_magnitudes,
+    sum_rows,
+    summarize,
+    take,
+)
+from .weight_arguments import Summary
 
 
 def _choose_backend() -> str:
@@ -38,8 +76,8 @@ def _choose_backend() -> str:
 BACKEND = _choose_backend()
 
 if BACKEND == "c":
-    from dcz.codec.kernels.native_classes import decode_runs, find_class_segments, read_class_codes
-    from dcz.codec.kernels.native_coding import (
+    from .native_classes import decode_runs, find_class_segments, read_class_codes
+    from .native_coding import (
         code_lengths,
         count_symbols,
         decode_dense,
@@ -53,15 +91,8 @@ if BACKEND == "c":
         write_digests,
         write_lengths,
     )
-    from dcz.codec.kernels.native_grids import (
-        classify,
-        code_class,
-        coded_bits,
-        rate_curve,
-        round_grid,
-        round_tiny,
-    )
-    from dcz.codec.kernels.native_planes import (
+    from .native_grids import classify, code_class, coded_bits, rate_curve, round_grid, round_tiny
+    from .native_planes import (
         count_bytes,
         join_planes,
         pack_bits,
@@ -69,20 +100,15 @@ if BACKEND == "c":
         split_pairs,
         split_planes,
     )
-    from dcz.codec.kernels.native_runs import (
-        count_runs,
-        find_bins,
-        map_runs,
-        nearest_classes,
-    )
-    from dcz.codec.kernels.native_trellis import (
+    from .native_runs import count_runs, find_bins, map_runs, nearest_classes
+    from .native_trellis import (
         decode_mixed,
         decode_mixed_group,
         encode_mixed,
         encode_mixed_group,
         quantize_trellis,
     )
-    from dcz.codec.kernels.native_weights import (
+    from .native_weights import (
         assign,
         cluster,
         count_cells,
@@ -98,13 +124,9 @@ if BACKEND == "c":
         take,
     )
 else:
-    from dcz.codec.kernels.reference_class_coding import code_class
-    from dcz.codec.kernels.reference_classes import (
-        decode_runs,
-        find_class_segments,
-        read_class_codes,
-    )
-    from dcz.codec.kernels.reference_coding import (
+    from .reference_class_coding import code_class
+    from .reference_classes import decode_runs, find_class_segments, read_class_codes
+    from .reference_coding import (
         code_lengths,
         count_symbols,
         decode_dense,
@@ -118,15 +140,10 @@ else:
         write_digests,
         write_lengths,
     )
-    from dcz.codec.kernels.reference_curves import rate_curve
-    from dcz.codec.kernels.reference_grids import classify, coded_bits, round_grid
-    from dcz.codec.kernels.reference_mixed import (
-        decode_mixed,
-        decode_mixed_group,
-        encode_mixed,
-        encode_mixed_group,
-    )
-    from dcz.codec.kernels.reference_planes import (
+    from .reference_curves import rate_curve
+    from .reference_grids import classify, coded_bits, round_grid
+    from .reference_mixed import decode_mixed, decode_mixed_group, encode_mixed, encode_mixed_group
+    from .reference_planes import (
         count_bytes,
         join_planes,
         pack_bits,
@@ -134,15 +151,10 @@ else:
         split_pairs,
         split_planes,
     )
-    from dcz.codec.kernels.reference_runs import (
-        count_runs,
-        find_bins,
-        map_runs,
-        nearest_classes,
-    )
-    from dcz.codec.kernels.reference_tiny import round_tiny
-    from dcz.codec.kernels.reference_trellis import quantize_trellis
-    from dcz.codec.kernels.reference_weights import (
+    from .reference_runs import count_runs, find_bins, map_runs, nearest_classes
+    from .reference_tiny import round_tiny
+    from .reference_trellis import quantize_trellis
+    from .reference_weights import (
         assign,
         cluster,
         count_cells,

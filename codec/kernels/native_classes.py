@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.coding_arguments import (
+from . import _kernels
+from .coding_arguments import (
     ALPHABET_LIMIT,
     Array,
     Bytes,
@@ -19,9 +19,9 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     require,
 )
-from dcz.codec.kernels.native_digest import NO_DIGESTS, write_short_digest
-from dcz.codec.kernels.reference_classes import ClassCodes, check_classes, check_table, check_values
-from dcz.codec.kernels.reference_digest import Digests
+from .native_digest import NO_DIGESTS, write_short_digest
+from .reference_classes import ClassCodes, check_classes, check_table, check_values
+from .reference_digest import Digests
 
 
 def read_class_codes(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.coding_arguments import (
+from . import _kernels
+from .coding_arguments import (
     Array,
     Bytes,
     Integers,
@@ -26,8 +26,8 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     symbol_array,
 )
-from dcz.codec.kernels.native_digest import NO_DIGESTS, write_short_digest
-from dcz.codec.kernels.reference_digest import Digests, write_digests
+from .native_digest import NO_DIGESTS, write_short_digest
+from .reference_digest import Digests, write_digests
 
 __all__ = [
     "code_lengths",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcz.codec.kernels.coding_arguments import Array
-from dcz.codec.kernels.reference_digest import DIGEST_CHUNK, Digests, digest_count, write_digests
+from .coding_arguments import Array
+from .reference_digest import DIGEST_CHUNK, Digests, digest_count, write_digests
 
 # XXH3 treats inputs up to this size differently; only the last chunk can be one.
 _SHORT = 240

@@ -11,18 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.coding_arguments import Bytes, Integers, Symbols, integer_array
-from dcz.codec.kernels.reference_class_coding import CodedClass, check_indices
-from dcz.codec.kernels.reference_curves import (
-    LEVELS,
-    Floats,
-    check_bins,
-    level_plan,
-)
-from dcz.codec.kernels.reference_grids import Rounded, check_counts, check_grid
-from dcz.codec.kernels.reference_runs import Bins, Groups, checked_groups
-from dcz.codec.kernels.reference_tiny import Positions, check_tiny
+from . import _kernels
+from .coding_arguments import Bytes, Integers, Symbols, integer_array
+from .reference_class_coding import CodedClass, check_indices
+from .reference_curves import LEVELS, Floats, check_bins, level_plan
+from .reference_grids import Rounded, check_counts, check_grid
+from .reference_runs import Bins, Groups, checked_groups
+from .reference_tiny import Positions, check_tiny
 
 
 def round_grid(

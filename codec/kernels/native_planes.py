@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.plane_arguments import (
+from . import _kernels
+from .plane_arguments import (
     Array,
     Buffer,
     Bytes,

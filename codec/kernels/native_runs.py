@@ -10,23 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.coding_arguments import (
-    Array,
-    Bytes,
-    Integers,
-    Symbols,
-    check_alphabet,
-    symbol_array,
-)
-from dcz.codec.kernels.reference_runs import (
-    Bins,
-    Groups,
-    checked_groups,
-    checked_rows,
-    checked_tables,
-)
-from dcz.codec.kernels.weight_arguments import index_type, value_array
+from . import _kernels
+from .coding_arguments import Array, Bytes, Integers, Symbols, check_alphabet, symbol_array
+from .reference_runs import Bins, Groups, checked_groups, checked_rows, checked_tables
+from .weight_arguments import index_type, value_array
 
 
 def find_bins(values: npt.NDArray[Any], scale: float, low: float) -> Bins:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.coding_arguments import Bytes, Integers, require
-from dcz.codec.kernels.reference_mixed import Chunk, Positions, check_chunks
-from dcz.codec.kernels.reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES, Floats
-from dcz.codec.kernels.weight_arguments import value_array
+from . import _kernels
+from .coding_arguments import Bytes, Integers, require
+from .reference_mixed import Chunk, Positions, check_chunks
+from .reference_trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES, Floats
+from .weight_arguments import value_array
 
 
 def quantize_trellis(

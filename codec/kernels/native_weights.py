@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcz.codec.kernels import _kernels
-from dcz.codec.kernels.coding_arguments import integer_array
-from dcz.codec.kernels.weight_arguments import (
+from . import _kernels
+from .coding_arguments import integer_array
+from .weight_arguments import (
     BINS,
     Summary,
     check_cells,

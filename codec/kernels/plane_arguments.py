@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import require
+from .coding_arguments import require
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]

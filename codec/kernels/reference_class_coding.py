@@ -7,18 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.entropy import log2
-from dcz.codec.kernels.coding_arguments import (
-    ALPHABET_LIMIT,
-    Integers,
-    Symbols,
-    require,
-    symbol_array,
-)
-from dcz.codec.kernels.reference_classes import BITMAP, PAIRED_LEVELS_LIMIT, PAIRS
-from dcz.codec.kernels.reference_codes import code_lengths, write_lengths
-from dcz.codec.kernels.reference_encoding import count_symbols, encode_segments
-from dcz.codec.varint import encode_varint
+from ..entropy import log2
+from .coding_arguments import ALPHABET_LIMIT, Integers, Symbols, require, symbol_array
+from .reference_classes import BITMAP, PAIRED_LEVELS_LIMIT, PAIRS
+from .reference_codes import code_lengths, write_lengths
+from .reference_encoding import count_symbols, encode_segments, varint_bytes
 
 # Longer codes would gain little, and their table would leave the nearest cache.
 PAIR_LENGTH_LIMIT = 14
@@ -103,7 +96,7 @@ def _coded(
 ) -> CodedClass:
     lengths = code_lengths(occurring, limit)
     single = lengths.size == 1
-    table = head + encode_varint(lengths.size) + (b"" if single else write_lengths(lengths))
+    table = head + varint_bytes(lengths.size) + (b"" if single else write_lengths(lengths))
     data, _ = encode_segments(symbols, np.array([0, symbols.size]), lengths)
     bits = 0 if single else int(occurring.dot(lengths))
     return CodedClass(table, data, bits, _least(counts), counts)
@@ -124,7 +117,7 @@ def _length_limit(alphabet: int) -> int:
 def _head(used: Integers, flags: int) -> bytes:
     first, span = int(used[0]), int(used[-1] - used[0]) + 1
     gaps = used.size < span
-    head = bytes([flags | (BITMAP if gaps else 0)]) + encode_varint(first) + encode_varint(span)
+    head = bytes([flags | (BITMAP if gaps else 0)]) + varint_bytes(first) + varint_bytes(span)
     return head + _bitmap(used - first, span) if gaps else head
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import (
+from .coding_arguments import (
     ALPHABET_LIMIT,
     Array,
     Bytes,
@@ -22,10 +22,10 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     require,
 )
-from dcz.codec.kernels.reference_codes import read_lengths
-from dcz.codec.kernels.reference_decoding import decode_dense
-from dcz.codec.kernels.reference_digest import Digests, write_digests
-from dcz.codec.kernels.reference_segments import find_segments, read_varint
+from .reference_codes import read_lengths
+from .reference_decoding import decode_dense
+from .reference_digest import Digests, write_digests
+from .reference_segments import find_segments, read_varint
 
 CLASS_LIMIT = 16
 PAIRED_LEVELS_LIMIT = 128

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcz.codec.kernels.weight_arguments import BINS, check_levels
+from .weight_arguments import BINS, check_levels
 
 GROUPS_PER_LEVEL = 16
 LEAST_GROUPS = 512

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import (
+from .coding_arguments import (
     ALPHABET_LIMIT,
     COUNTS_LIMIT,
     LENGTH_LIMIT,

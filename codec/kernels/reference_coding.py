@@ -8,16 +8,11 @@ look-ups at once.
 
 from __future__ import annotations
 
-from dcz.codec.kernels.reference_codes import (
-    code_lengths,
-    decoding_table,
-    read_lengths,
-    write_lengths,
-)
-from dcz.codec.kernels.reference_decoding import decode_dense, decode_sparse
-from dcz.codec.kernels.reference_digest import write_digests
-from dcz.codec.kernels.reference_encoding import count_symbols, encode_segments, split_sparse
-from dcz.codec.kernels.reference_segments import find_blocks, find_segments
+from .reference_codes import code_lengths, decoding_table, read_lengths, write_lengths
+from .reference_decoding import decode_dense, decode_sparse
+from .reference_digest import write_digests
+from .reference_encoding import count_symbols, encode_segments, split_sparse
+from .reference_segments import find_blocks, find_segments
 
 __all__ = [
     "code_lengths",

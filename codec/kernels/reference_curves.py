@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.entropy import log2
-from dcz.codec.kernels.coding_arguments import Integers, integer_array, require
+from ..entropy import log2
+from .coding_arguments import Integers, integer_array, require
 
 # Quarters of an octave up to 4,096 levels, and what lies between them.
 MEASURED = np.array(sorted({round(2 ** (quarter / 4)) for quarter in range(49)}))

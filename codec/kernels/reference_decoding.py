@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import (
+from .coding_arguments import (
     Array,
     Bytes,
     Integers,
@@ -17,8 +17,8 @@ from dcz.codec.kernels.coding_arguments import (
     integer_array,
     require,
 )
-from dcz.codec.kernels.reference_digest import Digests, write_digests
-from dcz.codec.kernels.reference_streams import decode_segments
+from .reference_digest import Digests, write_digests
+from .reference_streams import decode_segments
 
 # So many symbols, their wide copies and their values stay in the cache.
 _LOOKED_UP_AT_ONCE = 1 << 14

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from dcz.codec.kernels.coding_arguments import Array, require
+from .coding_arguments import Array, require
 
 DIGEST_CHUNK = 1 << 20
 

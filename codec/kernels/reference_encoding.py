@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import (
+from .coding_arguments import (
     MANY_STREAMS_FROM,
     STREAM_BYTES_LIMIT,
     STREAMS,
@@ -19,8 +19,8 @@ from dcz.codec.kernels.coding_arguments import (
     require,
     symbol_array,
 )
-from dcz.codec.kernels.reference_codes import assigned_codes, checked_lengths
-from dcz.codec.kernels.reference_streams import segment_groups
+from .reference_codes import assigned_codes, checked_lengths
+from .reference_streams import segment_groups
 
 _GROUP_SYMBOLS = 1 << 22
 
@@ -174,12 +174,13 @@ def _streams_of(segment: Symbols) -> list[Symbols]:
 
 def _segment_header(sizes: Integers) -> bytes:
     if len(sizes) == 1:
-        return _varint(int(sizes[0]))
+        return varint_bytes(int(sizes[0]))
     require(int(sizes.max()) <= STREAM_BYTES_LIMIT, "a stream is longer than 65535 bytes")
     return sizes.astype("<u2").tobytes()
 
 
-def _varint(number: int) -> bytes:
+def varint_bytes(number: int) -> bytes:
+    """The number in groups of seven bits, the lowest first."""
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)

@@ -11,17 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.entropy import log2
-from dcz.codec.kernels.coding_arguments import Bytes, Integers, Symbols, integer_array, require
-from dcz.codec.kernels.reference_classes import CLASS_LIMIT
-from dcz.codec.kernels.reference_runs import (
-    Bins,
-    Groups,
-    checked_groups,
-    count_runs,
-    map_runs,
-    nearest_classes,
-)
+from ..entropy import log2
+from .coding_arguments import Bytes, Integers, Symbols, integer_array, require
+from .reference_classes import CLASS_LIMIT
+from .reference_runs import Bins, Groups, checked_groups, count_runs, map_runs, nearest_classes
 
 MOST_BINS = 65536
 ITERATIONS = 3

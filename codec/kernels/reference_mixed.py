@@ -21,8 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import require
-from dcz.codec.kernels.reference_trellis import TRELLISES
+from .coding_arguments import require
+from .reference_trellis import TRELLISES
 
 ROW_LIMIT = 1 << 18
 POSITION_LIMIT = 1 << 17

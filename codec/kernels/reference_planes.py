@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dcz.codec.kernels.plane_arguments import (
+from .plane_arguments import (
     Array,
     Buffer,
     Bytes,

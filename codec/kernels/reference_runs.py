@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import (
+from .coding_arguments import (
     Array,
     Bytes,
     Integers,
@@ -21,8 +21,8 @@ from dcz.codec.kernels.coding_arguments import (
     require,
     symbol_array,
 )
-from dcz.codec.kernels.reference_classes import CLASS_LIMIT
-from dcz.codec.kernels.weight_arguments import index_type, value_array
+from .reference_classes import CLASS_LIMIT
+from .weight_arguments import index_type, value_array
 
 _PIECE = 1 << 22
 

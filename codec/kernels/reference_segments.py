@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dcz.codec.kernels.coding_arguments import (
-    MANY_STREAMS_FROM,
-    STREAMS,
-    Bytes,
-    Integers,
-    integer_array,
-    require,
-)
+from .coding_arguments import MANY_STREAMS_FROM, STREAMS, Bytes, Integers, integer_array, require
 
 
 def find_segments(payload: Any, position: int, counts: Integers, coded: Sequence[bool]) -> Integers:

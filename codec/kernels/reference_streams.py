@@ -14,16 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import (
-    MANY_STREAMS_FROM,
-    STREAMS,
-    Bytes,
-    Integers,
-    integer_array,
-    require,
-)
-from dcz.codec.kernels.reference_codes import decoding_table
-from dcz.codec.kernels.reference_segments import read_varint
+from .coding_arguments import MANY_STREAMS_FROM, STREAMS, Bytes, Integers, integer_array, require
+from .reference_codes import decoding_table
+from .reference_segments import read_varint
 
 _HEADER_BYTES = 2 * STREAMS
 _WORD_STEP_BITS = 16

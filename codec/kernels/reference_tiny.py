@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import ALPHABET_LIMIT, Bytes, Integers, require
-from dcz.codec.kernels.reference_grids import MOST_BINS, Floats, round_grid
-from dcz.codec.kernels.reference_runs import find_bins
-from dcz.codec.kernels.weight_arguments import value_array
+from .coding_arguments import ALPHABET_LIMIT, Bytes, Integers, require
+from .reference_grids import MOST_BINS, Floats, round_grid
+from .reference_runs import find_bins
+from .weight_arguments import value_array
 
 TINY = 128
 BINS_A_STEP = 64

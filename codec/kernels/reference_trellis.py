@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcz.codec.kernels.coding_arguments import Bytes, Integers, require
-from dcz.codec.kernels.weight_arguments import value_array
+from .coding_arguments import Bytes, Integers, require
+from .weight_arguments import value_array
 
 # For each number of states what an odd level, and what an odd state, changes in the next state:
 # next = state >> 1 ^ odd * (level & 1) ^ low * (state & 1). One state is no trellis.

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcz.codec.kernels.reference_cluster import cluster, cube_root, lloyd
-from dcz.codec.kernels.weight_arguments import (
+from .reference_cluster import cluster, cube_root, lloyd
+from .weight_arguments import (
     BINS,
     Summary,
     check_cells,

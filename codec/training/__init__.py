@@ -18,17 +18,17 @@ try:
 except ImportError:
     raise ImportError("dcz.training needs PyTorch: pip install dcz[torch]") from None
 
-from dcz.training.distillation import DistillationLoss
-from dcz.training.freezing import Freezer
-from dcz.training.masks import Masks, from_torch_prune, masks_of_zeros, to_torch_prune
-from dcz.training.plain import plain_state_dict
-from dcz.training.pruner import Pruner
-from dcz.training.rate import RateLoss
-from dcz.training.repair import recalibrate
-from dcz.training.schedules import Cubic, Linear, OneShot, Schedule, Steps
-from dcz.training.scores import SCORES, Score
-from dcz.training.sharing import Renewal, SharedWeights, Sharing, share
-from dcz.training.structure import UNITS
+from .distillation import DistillationLoss
+from .freezing import Freezer
+from .masks import Masks, from_torch_prune, masks_of_zeros, to_torch_prune
+from .plain import plain_state_dict
+from .pruner import Pruner
+from .rate import RateLoss
+from .repair import recalibrate
+from .schedules import Cubic, Linear, OneShot, Schedule, Steps
+from .scores import SCORES, Score
+from .sharing import Renewal, SharedWeights, Sharing, share
+from .structure import UNITS
 
 __all__ = [
     "SCORES",

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dcz.training.masks import prunable
-from dcz.training.schedules import Schedule
-from dcz.training.scores import mean_square
+from .masks import prunable
+from .schedules import Schedule
+from .scores import mean_square
 
 # A step has so few bits that its product with any level of 12 bits is exact in float32.
 STEP_BITS = 12

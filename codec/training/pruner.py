@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dcz.training.masks import Masks, from_torch_prune, prunable
-from dcz.training.schedules import Schedule
-from dcz.training.scores import SCORES, Score, mean_square
-from dcz.training.structure import UNITS, lowest, unit_scores, unit_size
+from .masks import Masks, from_torch_prune, prunable
+from .schedules import Schedule
+from .scores import SCORES, Score, mean_square
+from .structure import UNITS, lowest, unit_scores, unit_size
 
 SCOPES = ("global", "tensor")
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from dcz.codec import kernels
-from dcz.codec import share as codec_share
-from dcz.training.rate import bits_of_counts
+from .. import kernels
+from .. import weights as codec_share
+from ..share import histogram, kmeans
+from .rate import bits_of_counts
 
 
 class SharedWeights(nn.Module):
@@ -238,10 +239,10 @@ def _cluster(
     """K-means by the codec: the centroids besides zero, and the indices of each tensor."""
     flat = np.concatenate([codec_share.widen(w.cpu().numpy()) for w in weights])
     summary = kernels.summarize(flat)
-    shape = codec_share.histogram(flat, 0.0, summary, levels)
-    start: Callable[..., Any] = codec_share.INITIALISATIONS[initialisation]
-    codebook = codec_share.make_codebook(shape, start(shape, levels), flat.dtype)
-    found = codec_share.assign(flat, 0.0, codebook, zeros=True)
+    shape = histogram.histogram(flat, 0.0, summary, levels)
+    start: Callable[..., Any] = kmeans.INITIALISATIONS[initialisation]
+    codebook = kmeans.make_codebook(shape, start(shape, levels), flat.dtype)
+    found = kmeans.assign(flat, 0.0, codebook, zeros=True)
     device, kind = weights[0].device, weights[0].dtype
     indices = torch.from_numpy(found.indices.astype(np.int32)).to(device)
     parts = indices.split([weight.numel() for weight in weights])  # type: ignore[no-untyped-call]

@@ -22,12 +22,14 @@ import ml_dtypes
 import numpy as np
 
 import dcz
-from dcz.codec import classes, column_trellis, grid, mixed, mixed_group, row_trellis, trellis
 from dcz.codec.calibration.record import Moments
-from dcz.codec.column_trellis import Compensation
-from dcz.codec.frame import SharedTensor
-from dcz.codec.metric import Metric
-from dcz.formats.dtypes import DTYPES
+from dcz.codec.calibration.sensitivity import Metric
+from dcz.codec.encode import context_mixing, context_mixing_group, row_classes
+from dcz.codec.share import uniform
+from dcz.codec.share.shared_tensor import SharedTensor
+from dcz.codec.share.trellis import feedback, per_row, quantize
+from dcz.codec.share.trellis.feedback import Compensation
+from dcz.formats.container.dtypes import DTYPES
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
@@ -213,8 +215,8 @@ def odd_names() -> Tensors:
 def frame_of_classes(values: Any, dtype: str) -> bytes:
     """A file of one tensor that a grid shares and classes code."""
     flat = values.reshape(-1).astype(dtype).astype(np.float32)
-    shared = grid.quantize(flat, values.shape, 0.25, dtype=np.dtype(dtype))
-    frame = classes.draft(shared, values.shape).encode()
+    shared = uniform.quantize(flat, values.shape, 0.25, dtype=np.dtype(dtype))
+    frame = row_classes.draft(shared, values.shape).encode()
     decoded = support_format.digest(shared.codebook[shared.indices].tobytes())
     code = next(row.code for row in DTYPES if row.name == dtype)
     return support_format.one(frame.coder, frame.payload, list(values.shape), code, decoded)
@@ -241,7 +243,7 @@ def classes_values() -> bytes:
     values = random(16).integers(0, 5, (64, 70)) * np.repeat([0, 1, 3, 9], 16)[:, None]
     codebook, indices = np.unique(values, return_inverse=True)
     shared = SharedTensor(indices.reshape(-1).astype(np.uint8), codebook.astype(np.int16), False)
-    frame = classes.draft(shared, values.shape).encode()
+    frame = row_classes.draft(shared, values.shape).encode()
     decoded = support_format.digest(values.astype(np.int16).tobytes())
     return support_format.one(frame.coder, frame.payload, [64, 70], 12, decoded)
 
@@ -249,12 +251,12 @@ def classes_values() -> bytes:
 def frame_of_trellis(values: Any, dtype: str, step: float, states: int) -> bytes:
     """A file of one tensor that a trellis shares and mixed contexts code."""
     flat = values.reshape(-1).astype(dtype)
-    shared = trellis.quantize(flat.astype(np.float32), values.shape, step, states, flat.dtype)
+    shared = quantize.quantize(flat.astype(np.float32), values.shape, step, states, flat.dtype)
     return frame_of_mixed(shared, values.shape)
 
 
 def frame_of_mixed(shared: SharedTensor, shape: tuple[int, ...]) -> bytes:
-    frame = mixed.encode(shared, shape)
+    frame = context_mixing.encode(shared, shape)
     decoded = support_format.digest(shared.codebook[shared.indices].tobytes())
     code = next(row.code for row in DTYPES if row.numpy == shared.codebook.dtype)
     return support_format.one(frame.coder, frame.payload, list(shape), code, decoded)
@@ -294,7 +296,7 @@ def mixed_row_steps() -> bytes:
     classes = random(24).permutation(np.arange(23) % 3).astype(np.uint8)
     steps = (0.05, 0.4, 3.0)
     values = random(25).laplace(size=(23, 2, 9)) * np.geomspace(0.2, 4, 23)[:, None, None]
-    shared = row_trellis.quantize(
+    shared = per_row.quantize(
         values.astype(np.float32).reshape(-1), values.shape, steps, classes, 16, np.dtype("float16")
     )
     return frame_of_mixed(shared, values.shape)
@@ -308,7 +310,7 @@ def mixed_columns() -> bytes:
     factors = Metric(np.ones(40), moments).factors
     values = generator.normal(size=(40, 12)).astype(np.float32).reshape(-1)
     compensation = Compensation(32, factors or (), np.abs(values) < 0.3)
-    shared = column_trellis.quantize(values, (40, 12), 0.25, compensation, np.dtype("float32"))
+    shared = feedback.quantize(values, (40, 12), 0.25, compensation, np.dtype("float32"))
     return frame_of_mixed(shared, (40, 12))
 
 
@@ -320,7 +322,7 @@ def mixed_column_steps() -> bytes:
     factors = Metric(np.ones(37), moments).factors
     values = generator.laplace(size=(37, 2, 9)) * np.geomspace(0.2, 4, 37)[:, None, None]
     classes = generator.permutation(np.arange(37) % 3).astype(np.uint8)
-    shared = column_trellis.quantize_by_rows(
+    shared = feedback.quantize_by_rows(
         values.astype(np.float32).reshape(-1),
         values.shape,
         (0.05, 0.4, 3.0),
@@ -368,8 +370,10 @@ def group_mixed() -> Tensors:
 def group_trellis() -> bytes:
     generator = random(23)
     values = [generator.laplace(size=shape) for shape in ((6, 4, 3), (9,), (5, 8))]
-    shared = [trellis.quantize(v.reshape(-1), v.shape, 0.4, 8, np.dtype("float16")) for v in values]
-    frame = mixed_group.encode(shared, [v.shape for v in values])
+    shared = [
+        quantize.quantize(v.reshape(-1), v.shape, 0.4, 8, np.dtype("float16")) for v in values
+    ]
+    frame = context_mixing_group.encode(shared, [v.shape for v in values])
     tensors = [
         support_format.Tensor(
             name,

@@ -1,0 +1,1 @@
+"""From shared or exact tensors to the bytes of a frame."""

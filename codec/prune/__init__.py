@@ -1,0 +1,1 @@
+"""Which weights fall: by magnitude, or by scores over layers."""

@@ -1,0 +1,1 @@
+"""What files hold, beside the entropies and bounds that limit them."""

@@ -1,0 +1,1 @@
+"""Weight sharing: from weights to indices and a codebook."""

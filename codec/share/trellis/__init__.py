@@ -1,0 +1,1 @@
+"""Sharing along the shortest path of a trellis."""

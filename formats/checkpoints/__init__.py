@@ -1,0 +1,1 @@
+"""Foreign formats: their tensors, one at a time."""

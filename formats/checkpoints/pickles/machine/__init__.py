@@ -1,0 +1,1 @@
+"""Reading pickles without running them: the opcodes and what they build."""

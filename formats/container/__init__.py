@@ -1,0 +1,1 @@
+"""The `.dcz` file: reading it."""

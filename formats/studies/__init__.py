@@ -1,0 +1,1 @@
+"""Measuring packing: sizes along an error, and speeds."""
