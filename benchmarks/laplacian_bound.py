@@ -1,4 +1,4 @@
-"""The rate-distortion curve of a Laplacian source under squared error, for `codec/report/rd_bounds.py`.
+"""The rate-distortion curve of a Laplacian source under squared error, for report/rd_bounds.py.
 
     python benchmarks/laplacian_bound.py        prints the table that the module holds
 
