@@ -12,7 +12,7 @@ from speed_table import Experiment
 from workbench import Array, Workbench, gaussian
 
 import dcz
-from dcz.codec import kernels
+from dcz.codec.kernels import coding
 from dcz.codec.prune.magnitude import cutoff_for_sparsity
 from dcz.formats.checkpoints.registry import open_checkpoint
 
@@ -64,7 +64,7 @@ def _machine(bench: Workbench) -> Experiment:
         np.copyto(copy[part], values[part])
 
     def counting(number: int) -> None:
-        kernels.count_symbols(symbols[number * half : (number + 1) * half], 256)
+        coding.count_symbols(symbols[number * half : (number + 1) * half], 256)
 
     timing.run_on_cores(2)
     with ThreadPoolExecutor(2) as threads:

@@ -11,7 +11,7 @@ import timing
 from speed_table import Experiment
 from workbench import Array, Workbench
 
-from dcz.codec import kernels
+from dcz.codec.kernels import coding, weights
 from dcz.codec.share import histogram, kmeans
 from dcz.codec.share.shared_tensor import SharedTensor
 
@@ -34,20 +34,20 @@ def each_kernel(bench: Workbench) -> list[Experiment]:
 
 
 def _on_weights(values: Array) -> dict[str, Callable[[], object]]:
-    summary = kernels.summarize(values)
+    summary = weights.summarize(values)
     other = np.empty_like(values)
     return {
         "memcpy": partial(np.copyto, other, values),
-        "summarize": partial(kernels.summarize, values),
+        "summarize": partial(weights.summarize, values),
         "histogram": partial(histogram.histogram, values, 0.0, summary),
-        "count_magnitudes, upper 16 bits": partial(kernels.count_magnitudes, values, 16, 0),
-        "count_magnitudes, lower 16 bits": partial(kernels.count_magnitudes, values, 0, 0x3F80),
-        "distinct": partial(kernels.distinct, values.view(np.uint32), 256),
+        "count_magnitudes, upper 16 bits": partial(weights.count_magnitudes, values, 16, 0),
+        "count_magnitudes, lower 16 bits": partial(weights.count_magnitudes, values, 0, 0x3F80),
+        "distinct": partial(weights.distinct, values.view(np.uint32), 256),
     }
 
 
 def _shared(values: Array, levels: int, cutoff: float = 0.0) -> SharedTensor:
-    shape = histogram.histogram(values, cutoff, kernels.summarize(values))
+    shape = histogram.histogram(values, cutoff, weights.summarize(values))
     codebook = kmeans.make_codebook(shape, kmeans.linear_centroids(shape, levels), values.dtype)
     return kmeans.assign(values, cutoff, codebook, zeros=cutoff > 0)
 
@@ -55,20 +55,20 @@ def _shared(values: Array, levels: int, cutoff: float = 0.0) -> SharedTensor:
 def _on_indices(values: Array, levels: int) -> dict[str, Callable[[], object]]:
     shared = _shared(values, levels)
     alphabet = shared.codebook.size
-    counts = kernels.count_symbols(shared.indices, alphabet)
-    lengths = kernels.code_lengths(counts, 11 if alphabet <= 64 else 12)
+    counts = coding.count_symbols(shared.indices, alphabet)
+    lengths = coding.code_lengths(counts, 11 if alphabet <= 64 else 12)
     starts = np.append(np.arange(0, values.size, BLOCK), values.size)
-    coded, offsets = kernels.encode_segments(shared.indices, starts, lengths)
+    coded, offsets = coding.encode_segments(shared.indices, starts, lengths)
     out, book = np.empty_like(values), shared.codebook.view(np.uint32)
     bytes_out, identity = np.empty(values.size, np.uint8), np.arange(alphabet, dtype=np.uint8)
     sizes = np.diff(starts)
-    decode = partial(kernels.decode_dense, coded, offsets[:-1], sizes, lengths)
+    decode = partial(coding.decode_dense, coded, offsets[:-1], sizes, lengths)
     return {
         f"assign, {levels}": partial(kmeans.assign, values, 0.0, shared.codebook, zeros=False),
         f"measure, {levels}": partial(kmeans.squared_error, values, shared),
-        f"count_symbols, {levels}": partial(kernels.count_symbols, shared.indices, alphabet),
+        f"count_symbols, {levels}": partial(coding.count_symbols, shared.indices, alphabet),
         f"encode_segments, {levels}": partial(
-            kernels.encode_segments, shared.indices, starts, lengths
+            coding.encode_segments, shared.indices, starts, lengths
         ),
         f"decode_dense to fp32, {levels}": partial(decode, book, out.view(np.uint32)),
         f"decode_dense to bytes, {levels}": partial(decode, identity, bytes_out),
@@ -79,13 +79,13 @@ def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
     cutoff = float(np.quantile(np.abs(values), 0.9))
     shared = _shared(values, 32, cutoff)
     book = shared.codebook[1:]
-    gaps, survivors, gap_starts, starts = kernels.split_sparse(shared.indices, SPAN, FILLER)
+    gaps, survivors, gap_starts, starts = coding.split_sparse(shared.indices, SPAN, FILLER)
     lengths = [
-        kernels.code_lengths(kernels.count_symbols(symbols, size), limit)
+        coding.code_lengths(coding.count_symbols(symbols, size), limit)
         for symbols, size, limit in ((gaps, FILLER + 1, 12), (survivors, book.size, 11))
     ]
     coded = [
-        kernels.encode_segments(symbols, at, length)
+        coding.encode_segments(symbols, at, length)
         for symbols, at, length in (
             (gaps, gap_starts, lengths[0]),
             (survivors, starts, lengths[1]),
@@ -94,14 +94,14 @@ def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
     payload = coded[0][0] + coded[1][0]
     out = np.empty_like(values)
     return {
-        "split_sparse": partial(kernels.split_sparse, shared.indices, SPAN, FILLER),
+        "split_sparse": partial(coding.split_sparse, shared.indices, SPAN, FILLER),
         "assign, 32, sparse": partial(kmeans.assign, values, cutoff, book, zeros=True),
         "histogram, sparse": partial(
-            histogram.histogram, values, cutoff, kernels.summarize(values)
+            histogram.histogram, values, cutoff, weights.summarize(values)
         ),
-        "encode_segments, gaps": partial(kernels.encode_segments, gaps, gap_starts, lengths[0]),
+        "encode_segments, gaps": partial(coding.encode_segments, gaps, gap_starts, lengths[0]),
         "decode_sparse to fp32": partial(
-            kernels.decode_sparse,
+            coding.decode_sparse,
             payload,
             coded[0][1][:-1],
             np.diff(gap_starts),
@@ -118,12 +118,12 @@ def _on_sparse(values: Array) -> dict[str, Callable[[], object]]:
 
 
 def _on_bins(values: Array) -> dict[str, Callable[[], object]]:
-    shape = histogram.histogram(values, 0.0, kernels.summarize(values))
+    shape = histogram.histogram(values, 0.0, weights.summarize(values))
     tiny = values[:4096]
-    summary = kernels.summarize(tiny)
+    summary = weights.summarize(tiny)
     work: dict[str, Callable[[], object]] = {
         "histogram of 4,096 weights": partial(histogram.histogram, tiny, 0.0, summary),
-        "code_lengths, 256": partial(kernels.code_lengths, np.arange(1, 257), 12),
+        "code_lengths, 256": partial(coding.code_lengths, np.arange(1, 257), 12),
     }
     for levels in (16, 32, 256):
         work[f"cluster, {levels}"] = partial(kmeans.optimal_centroids, shape, levels)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import kernels, weights
+from . import weights as codec_weights
 from .calibration.sensitivity import Floats
 from .encode import choice, context_mixing, context_mixing_group, find_step, plane_choice
 from .encode.frame import Frame
 from .errors import located
+from .kernels import weights
 from .share import choice as quantizers
 from .share import kmeans, shared_tensor, tiny
 from .share.shared_tensor import ALREADY_SHARED, SharedTensor
@@ -79,7 +80,7 @@ class EncodedTensor:
             return self.few.values[start:stop]
         if self.shared is None:
             return self.array[start:stop]
-        return kernels.take(self.shared.indices[start:stop], self.shared.codebook)
+        return weights.take(self.shared.indices[start:stop], self.shared.codebook)
 
 
 def encode_each(
@@ -161,10 +162,10 @@ def _encode_alone(tensor: TensorSource, plan: TensorPlan) -> EncodedTensor:
             return _encode_exact(array, 0.0)
         if not plan.share:
             return _encode_exact(array, None)
-        values = weights.widen(array)
-        summary = kernels.summarize(values)
-        if not weights.shareable(summary):
-            return _encode_exact(array, weights.counted_energy(summary))
+        values = codec_weights.widen(array)
+        summary = weights.summarize(values)
+        if not codec_weights.shareable(summary):
+            return _encode_exact(array, codec_weights.counted_energy(summary))
         if plan.levels is not None and values.size <= plan.levels and not plan.cutoff:
             return _encode_exact(array, summary.energy)
         few = shared_tensor.already_shared(array, max(ALREADY_SHARED, plan.levels or 0))
@@ -197,10 +198,12 @@ def _predicted(tensor: EncodedTensor, values: Weights, plan: TensorPlan) -> Enco
 
 def corrected(original: AnyArray, tensor: EncodedTensor) -> EncodedTensor:
     """A tensor that was changed on purpose before it was encoded, measured against the original."""
-    values = weights.widen(original)
-    changes = weights.widen(tensor.decoded(0, values.size)) - values
-    error = kernels.summarize(changes).energy
-    return replace(tensor, exact=error == 0, squared_error=error, energy=weights.energy(original))
+    values = codec_weights.widen(original)
+    changes = codec_weights.widen(tensor.decoded(0, values.size)) - values
+    error = weights.summarize(changes).energy
+    return replace(
+        tensor, exact=error == 0, squared_error=error, energy=codec_weights.energy(original)
+    )
 
 
 def _code(
@@ -219,7 +222,7 @@ def _code(
 def _price(values: Weights, shared: SharedTensor, frame: Frame, plan: TensorPlan) -> float:
     """The output's error, and what the bits of a frame might have saved elsewhere."""
     assert plan.metric is not None and plan.slope is not None
-    changes = quantizers.changes(values, kernels.take(shared.indices, shared.codebook))
+    changes = quantizers.changes(values, weights.take(shared.indices, shared.codebook))
     slope = plan.slope * plan.metric.importance * plan.metric.compensation
     return plan.metric.error(changes) + slope * 8 * len(frame.payload)
 
@@ -255,7 +258,7 @@ def _encode_survivors(
     """Prune, and keep what survives bit for bit: no codebook keeps the error that was promised."""
     pruned = np.abs(values) < cutoff
     tensor = _encode_exact(np.where(pruned, np.zeros((), array.dtype), array), energy)
-    lost = kernels.summarize(values[pruned]).energy
+    lost = weights.summarize(values[pruned]).energy
     return replace(tensor, exact=not pruned.any(), squared_error=lost)
 
 

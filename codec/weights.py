@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels
+from .kernels import weight_arguments, weights
 from .wire.arrays import AnyArray
 
 Weights = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -38,25 +38,25 @@ def widen(array: AnyArray) -> Weights:
 
 def energy(array: AnyArray) -> float:
     """Sum of squares; 0 if the array holds NaN or infinity."""
-    return counted_energy(kernels.summarize(widen(array)))
+    return counted_energy(weights.summarize(widen(array)))
 
 
-def counted_energy(summary: kernels.Summary) -> float:
+def counted_energy(summary: weight_arguments.Summary) -> float:
     """What a tensor adds to the model's sum of squares; 0 if it holds NaN or infinity."""
     return summary.energy if math.isfinite(summary.energy) else 0.0
 
 
-def shareable(summary: kernels.Summary) -> bool:
+def shareable(summary: weight_arguments.Summary) -> bool:
     """Whether weights can be put on a grid, and errors far below theirs can be told from 0."""
     return summary.finite and LEAST_ENERGY <= summary.energy <= GREATEST_ENERGY
 
 
-def prunable(summary: kernels.Summary) -> bool:
+def prunable(summary: weight_arguments.Summary) -> bool:
     """Whether weights can be pruned: they can be shared, or are zero already."""
     return shareable(summary) or summary.minimum == summary.maximum == 0
 
 
-def survives(summary: kernels.Summary, cutoff: float) -> bool:
+def survives(summary: weight_arguments.Summary, cutoff: float) -> bool:
     """Whether any of the weights survives a cutoff."""
     greatest = max(abs(summary.minimum), abs(summary.maximum))
     return greatest > 0 and greatest >= cutoff

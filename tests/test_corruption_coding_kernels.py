@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec.kernels import reference_codes, reference_coding, reference_encoding
+from dcz.codec.kernels.reference import coding as reference_coding
+from dcz.codec.kernels.reference.decode import codes
+from dcz.codec.kernels.reference.encode import encoding
 
 try:
-    from dcz.codec.kernels import native_coding
+    from dcz.codec.kernels.native import coding
 except ImportError:
     BACKENDS: list[ModuleType] = [reference_coding]
 else:
-    BACKENDS = [reference_coding, native_coding]
+    BACKENDS = [reference_coding, coding]
 
 Array = npt.NDArray[Any]
 GUARD = 16
@@ -58,8 +60,8 @@ def coded(size: int, alphabet: int, seed: int) -> tuple[Array, bytes, Array]:
     rng = np.random.default_rng(seed)
     weights = rng.random(alphabet) ** 3
     symbols = rng.choice(alphabet, size=size, p=weights / weights.sum()).astype(np.uint8)
-    lengths = reference_codes.code_lengths(reference_encoding.count_symbols(symbols, alphabet), 11)
-    payload, _ = reference_encoding.encode_segments(symbols, np.array([0, size]), lengths)
+    lengths = codes.code_lengths(encoding.count_symbols(symbols, alphabet), 11)
+    payload, _ = encoding.encode_segments(symbols, np.array([0, size]), lengths)
     return symbols, payload, lengths
 
 
@@ -94,7 +96,7 @@ def test_another_number_of_symbols_is_refused(size: int) -> None:
     # With lengths 2 and more, no padding can hide a symbol too few.
     symbols = np.arange(size, dtype=np.uint8) % 16
     lengths = np.full(16, 4, dtype=np.uint8)
-    payload, _ = reference_encoding.encode_segments(symbols, np.array([0, size]), lengths)
+    payload, _ = encoding.encode_segments(symbols, np.array([0, size]), lengths)
     for other in (size - 2, size - 16, size + 2, size + 16):
         assert agreed(payload, [other], lengths) is None
 
@@ -102,7 +104,7 @@ def test_another_number_of_symbols_is_refused(size: int) -> None:
 def test_padding_must_be_zero() -> None:
     symbols = np.array([1, 0, 1], dtype=np.uint8)
     lengths = np.array([1, 1], dtype=np.uint8)
-    payload, _ = reference_encoding.encode_segments(symbols, np.array([0, 3]), lengths)
+    payload, _ = encoding.encode_segments(symbols, np.array([0, 3]), lengths)
     assert payload == bytes([1, 0b101])
     for bit in range(3, 8):
         assert agreed(bytes([1, 0b101 | 1 << bit]), [3], lengths) is None
@@ -128,7 +130,7 @@ def test_random_bytes_are_refused_or_decode_alike(
     payload: bytes, size: int, used: int, seed: int
 ) -> None:
     counts = np.random.default_rng(seed).integers(0, 1000, size=used) ** 2 + 1
-    lengths = reference_codes.code_lengths(counts, 11)
+    lengths = codes.code_lengths(counts, 11)
     agreed(payload, [size, size], lengths)
 
 

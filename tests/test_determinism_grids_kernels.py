@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec.kernels import (
-    reference_class_coding,
-    reference_curves,
-    reference_grids,
-    reference_tiny,
-)
+from dcz.codec.kernels.reference.encode import class_coding, curves, grids, tiny
 
-native = pytest.importorskip("dcz.codec.kernels.native_grids", exc_type=ImportError)
+native = pytest.importorskip("dcz.codec.kernels.native.levels", exc_type=ImportError)
 
 
 def bits(value: Any) -> Any:
@@ -67,9 +62,9 @@ def test_rounding_to_grids(
     found = np.random.default_rng(rows).integers(0, 4, -(-size // length))
     used, groups = np.unique(found, return_inverse=True)
     arguments = bins, length, groups.astype(np.uint32), used.size, shape, -(shape[0] // 2), 0.12
-    rounded = agree(reference_grids, "round_grid", *arguments)
+    rounded = agree(grids, "round_grid", *arguments)
     again = agree(
-        reference_class_coding,
+        class_coding,
         "code_class",
         rounded.indices,
         rounded.last - rounded.first + 1,
@@ -85,8 +80,8 @@ def test_classes_of_rows(rows: int, alphabet: int, seed: int, most: int) -> None
     generator = np.random.default_rng(seed)
     weight = np.outer(generator.gamma(1, 1, rows), generator.gamma(0.5, 20, alphabet))
     counts = generator.poisson(weight).astype(np.int64)
-    least = agree(reference_grids, "coded_bits", counts.sum(axis=0)[None, :], 40)
-    agree(reference_grids, "classify", counts, most, 6, (40, 30), least)
+    least = agree(grids, "coded_bits", counts.sum(axis=0)[None, :], 40)
+    agree(grids, "classify", counts, most, 6, (40, 30), least)
 
 
 @settings(max_examples=60, deadline=None)
@@ -96,7 +91,7 @@ def test_curves(kind: str, size: int, seed: int, width: float, value_bits: int) 
     means = (values - values[0]) / max(float(values[-1] - values[0]), 1e-9)
     counts = np.random.default_rng(seed).integers(1, 5, means.size)
     levels, cost, error = agree(
-        reference_curves, "rate_curve", np.unique(means), counts[: np.unique(means).size], width,
+        curves, "rate_curve", np.unique(means), counts[: np.unique(means).size], width,
         value_bits,
     )  # fmt: skip
     assert (np.diff(cost) > 0).all() and (np.diff(error) < 0).all() and levels.size > 0
@@ -111,7 +106,7 @@ def test_tiny_tensors(tensors: list[tuple[str, int]], seed: int, data: st.DataOb
     exponents = st.integers(-14, 6)
     steps = np.array([2.0 ** data.draw(exponents) * 1.3 for _ in tensors])
     left_out = [np.array([n % 5 == 4 for n in range(len(tensors))], np.uint8) for _ in range(2)]
-    expected = reference_tiny.round_tiny(values, ends, steps, 0.12, left_out[0])
+    expected = tiny.round_tiny(values, ends, steps, 0.12, left_out[0])
     found = native.round_tiny(values, ends, steps, 0.12, left_out[1])
     assert left_out[0].tolist() == left_out[1].tolist()
     kept = np.repeat(left_out[0] == 0, np.diff(ends, prepend=0))
@@ -150,7 +145,7 @@ def test_without_a_price_each_weight_goes_to_the_nearest_multiple() -> None:
     ],
 )
 def test_unusable_arguments_are_refused_by_both(function: str, arguments: tuple[Any, ...]) -> None:
-    reference = reference_curves if function == "rate_curve" else reference_grids
+    reference = curves if function == "rate_curve" else grids
     with pytest.raises(ValueError):
         getattr(reference, function)(*arguments)
     with pytest.raises(ValueError):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dcz.codec.kernels import reference_weights
+from dcz.codec.kernels.reference.encode import weights
 
-native = pytest.importorskip("dcz.codec.kernels.native_weights", exc_type=ImportError)
+native = pytest.importorskip("dcz.codec.kernels.native.weights", exc_type=ImportError)
 
 SIZES = (0, 1, 7, 8, 9, 511, 512, 513, 65536 + 3)
 FLOATS = (np.float32, np.float64)
@@ -40,7 +40,7 @@ def bits(value: Any) -> Any:
 def agree(function: str, *arguments: Any) -> Any:
     """Assert that both backends agree, on a result or on refusing; return the result."""
     try:
-        expected = getattr(reference_weights, function)(*arguments)
+        expected = getattr(weights, function)(*arguments)
     except ValueError:
         with pytest.raises(ValueError):
             getattr(native, function)(*arguments)
@@ -126,7 +126,7 @@ def test_unaligned_and_strided_arrays(dtype: type) -> None:
     values = sample("normal", 1000, dtype)
     raw = np.frombuffer(b"x" + values.tobytes(), np.uint8)[1:]
     unaligned = raw.view(dtype)
-    assert bits(native.summarize(unaligned)) == bits(reference_weights.summarize(values))
+    assert bits(native.summarize(unaligned)) == bits(weights.summarize(values))
     agree("summarize", values[::3])
     agree("histogram", unaligned, 0.0, -1.0, 2.0**31)
     agree("count_cells", unaligned, 0.01, -1.0, 500.0, 1000)
@@ -163,7 +163,7 @@ def test_index_widths_and_many_levels(kind: str, levels: int) -> None:
 @pytest.mark.parametrize("levels", (1, 2, 16, 700))
 def test_lloyd(levels: int, steps: int) -> None:
     values = sample("outliers", 20000, np.float32)
-    counts, sums = reference_weights.histogram(values, 0.0, *scaled(values))
+    counts, sums = weights.histogram(values, 0.0, *scaled(values))
     agree("lloyd", counts, sums, np.linspace(0.0, 2.0**32, levels), steps)
     agree("lloyd", counts * 0, sums * 0, np.linspace(0.0, 2.0**32, levels), steps)
 
@@ -267,6 +267,6 @@ def test_any_histogram(bins: list[tuple[int, int]], data: st.DataObject) -> None
     ],
 )
 def test_both_refuse_bad_arguments(function: str, arguments: tuple[Any, ...]) -> None:
-    for backend in (reference_weights, native):
+    for backend in (weights, native):
         with pytest.raises(ValueError):
             getattr(backend, function)(*arguments)

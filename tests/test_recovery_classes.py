@@ -16,20 +16,24 @@ from support_payloads import decoded
 from dcz.codec.decode import registry
 from dcz.codec.encode import choice, row_classes
 from dcz.codec.errors import RecipeError
-from dcz.codec.kernels import ClassCodes, digest_count, reference_classes, reference_runs
+from dcz.codec.kernels.coding_arguments import ClassCodes
+from dcz.codec.kernels.digest import digest_count
+from dcz.codec.kernels.reference.decode import classes
+from dcz.codec.kernels.reference.encode import runs
 from dcz.codec.share import uniform
 from dcz.codec.share.shared_tensor import SharedTensor
-from dcz.codec.wire import row_classes as runs
+from dcz.codec.wire import row_classes as wire_row_classes
 from dcz.formats.container.digest import chunk_digests
 
 try:
-    from dcz.codec.kernels import native_classes, native_runs
+    from dcz.codec.kernels.native import coding
+    from dcz.codec.kernels.native import levels as native_runs
 except ImportError:
-    BACKENDS: list[ModuleType] = [reference_runs]
-    DECODERS: list[ModuleType] = [reference_classes]
+    BACKENDS: list[ModuleType] = [runs]
+    DECODERS: list[ModuleType] = [classes]
 else:
-    BACKENDS = [reference_runs, native_runs]
-    DECODERS = [reference_classes, native_classes]
+    BACKENDS = [runs, native_runs]
+    DECODERS = [classes, coding]
 
 Array = npt.NDArray[Any]
 backends = pytest.mark.parametrize("kernels", BACKENDS, ids=lambda m: m.__name__.split(".")[-1])
@@ -159,14 +163,14 @@ def test_kernels_on_classes_refuse_what_does_not_fit(kernels: ModuleType) -> Non
 
 def shared_rows(
     shape: tuple[int, int], step: float, dtype: str, seed: int
-) -> tuple[SharedTensor, runs.Runs]:
+) -> tuple[SharedTensor, wire_row_classes.Runs]:
     """Rows on a grid, in up to three classes that do not mind their scale."""
     indices = np.clip(np.rint(rows(seed, shape) / step), -90, 90).astype(np.int64)
     levels, inverse = np.unique(indices, return_inverse=True)
     shared = SharedTensor(inverse.reshape(-1).astype(np.uint8), levels.astype(dtype), False)
     found = np.random.default_rng(seed).integers(0, 3, shape[0]).astype(np.uint8)
     found[: min(shape[0], 3)] = np.arange(min(shape[0], 3))
-    return shared, runs.Runs(shape[1], found)
+    return shared, wire_row_classes.Runs(shape[1], found)
 
 
 @decoders

@@ -14,20 +14,17 @@ from bitarray.util import canonical_decode, canonical_huffman
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcz.codec.kernels import (
-    reference_codes,
-    reference_coding,
-    reference_decoding,
-    reference_encoding,
-    reference_streams,
-)
+from dcz.codec.kernels.reference import coding as reference_coding
+from dcz.codec.kernels.reference.decode import codes as reference_codes
+from dcz.codec.kernels.reference.decode import decoding, streams
+from dcz.codec.kernels.reference.encode import encoding
 
 try:
-    from dcz.codec.kernels import native_coding
+    from dcz.codec.kernels.native import coding
 except ImportError:
     BACKENDS: list[ModuleType] = [reference_coding]
 else:
-    BACKENDS = [reference_coding, native_coding]
+    BACKENDS = [reference_coding, coding]
 
 SIZES = [0, 1, 2, 7, 4095, 4096, 4097, 65536, 1 << 18]
 ALPHABETS = [1, 2, 3, 32, 33, 256, 257, 1000, 4096]
@@ -328,25 +325,23 @@ def test_segments_are_the_same_however_they_are_cut_into_groups(
     """The NumPy backend decodes many segments in groups; one that is too large is one alone."""
     symbols = random_symbols(np.random.default_rng(4), 20, 9000, 1.0)
     starts = np.array([0, 0, 3, 3, 20, 6000, 6000, 6010, 9000, 9000])
-    lengths = reference_codes.code_lengths(reference_encoding.count_symbols(symbols, 20), 11)
-    whole = reference_encoding.encode_segments(symbols, starts, lengths)
+    lengths = reference_codes.code_lengths(encoding.count_symbols(symbols, 20), 11)
+    whole = encoding.encode_segments(symbols, starts, lengths)
     codebook = np.arange(20, dtype=np.uint8)
     for limit in (1, 40, 5000):
-        for module in (reference_encoding, reference_streams):
+        for module in (encoding, streams):
             monkeypatch.setattr(module, "_GROUP_SYMBOLS", limit)
-        groups = list(reference_streams.segment_groups(np.diff(starts), limit))
+        groups = list(streams.segment_groups(np.diff(starts), limit))
         assert len(groups) > 1
         assert [first for first, _ in groups] == [0, *(last for _, last in groups[:-1])]
         assert all(starts[first] < starts[last] for first, last in groups)
-        payload, offsets = reference_encoding.encode_segments(symbols, starts, lengths)
+        payload, offsets = encoding.encode_segments(symbols, starts, lengths)
         assert (payload, offsets.tolist()) == (whole[0], whole[1].tolist())
         out = np.empty(symbols.size, np.uint8)
-        reference_decoding.decode_dense(
-            payload, offsets[:-1], np.diff(starts), lengths, codebook, out
-        )
+        decoding.decode_dense(payload, offsets[:-1], np.diff(starts), lengths, codebook, out)
         assert np.array_equal(out, symbols)
         same = np.zeros(symbols.size, np.uint8)
-        reference_decoding.decode_dense(
+        decoding.decode_dense(
             b"", 0 * offsets[:-1], np.diff(starts), np.array([0, 1], np.uint8), codebook, same
         )
         assert (same == 1).all()

@@ -24,9 +24,10 @@ from dcz.codec.calibration.record import Calibration, Sensed
 from dcz.codec.calibration.sensitivity import Metric
 from dcz.codec.decode import context_mixing
 from dcz.codec.encode import context_mixing as mixed
-from dcz.codec.kernels import RATE_CLASSES, RATE_LEVELS, reference_trellis
-from dcz.codec.kernels.reference_trellis import TRELLISES
-from dcz.codec.report import mixing
+from dcz.codec.kernels import mixing
+from dcz.codec.kernels.reference.encode import trellis
+from dcz.codec.kernels.reference.encode.trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
+from dcz.codec.report import mixing as report_mixing
 from dcz.codec.share.trellis import feedback, quantize
 from dcz.codec.share.trellis.feedback import ColumnTrellisTensor, Compensation
 from dcz.codec.wire import geometry as wire_geometry
@@ -37,11 +38,11 @@ from dcz.codec.wire.varint import encode_varint
 from dcz.formats.container.dtypes import by_numpy
 
 try:
-    from dcz.codec.kernels import native_trellis
+    from dcz.codec.kernels.native import mixing as native_trellis
 except ImportError:
-    QUANTIZERS: list[ModuleType] = [reference_trellis]
+    QUANTIZERS: list[ModuleType] = [trellis]
 else:
-    QUANTIZERS = [reference_trellis, native_trellis]
+    QUANTIZERS = [trellis, native_trellis]
 
 Array = npt.NDArray[Any]
 native = pytest.mark.skipif(kernels.BACKEND != "c", reason="takes minutes without C")
@@ -198,7 +199,7 @@ def test_paths_with_steps_by_rows_begin_anew_where_chunks_do(
     for module in (feedback, context_mixing, wire_geometry, quantize):
         monkeypatch.setattr(module, "CHUNK", 100)
     monkeypatch.setattr(context_mixing, "PIECE", 13)
-    monkeypatch.setattr(mixing, "COUNTED", 17)
+    monkeypatch.setattr(report_mixing, "COUNTED", 17)
     rng = np.random.default_rng(4)
     values = rng.laplace(size=(64, 20)).astype(np.float32)
     classes = rng.permutation(np.arange(64) % 3).astype(np.uint8)
@@ -228,7 +229,7 @@ def test_what_no_encoder_writes_decodes_as_the_format_says(
     steps = np.array([0.1, 3e38, 7], np.float32)[: 3 if kind > 24 else 1]
     runs = Runs(run, classes).encode() if kind > 24 else b""
     geometry = wire_geometry.Geometry(row, row, 1)
-    data = kernels.encode_mixed(positions, geometry.whole(168), states)
+    data = mixing.encode_mixed(positions, geometry.whole(168), states)
     head = bytes([kind]) + runs + steps.astype("<f4").tobytes() + geometry.encode()
     payload = head + encode_varint(len(data)) + bytes(data)
     at = np.arange(168)

@@ -20,26 +20,24 @@ import dcz
 from dcz.codec import kernels
 from dcz.codec.decode import context_mixing
 from dcz.codec.encode import context_mixing as mixed
-from dcz.codec.kernels import (
-    RATE_CLASSES,
-    RATE_LEVELS,
-    TRELLISES,
-    Chunk,
-    reference_mixed,
-    reference_trellis,
-)
+from dcz.codec.kernels import coding as kernels_coding
+from dcz.codec.kernels import digest
+from dcz.codec.kernels.reference.decode import mixing as reference_mixed
+from dcz.codec.kernels.reference.decode.mixing import Chunk
+from dcz.codec.kernels.reference.encode import trellis
+from dcz.codec.kernels.reference.encode.trellis import RATE_CLASSES, RATE_LEVELS, TRELLISES
 from dcz.codec.share.shared_tensor import SharedTensor
 from dcz.codec.share.trellis import quantize
 from dcz.codec.wire import trellis_states
 
 try:
-    from dcz.codec.kernels import native_trellis
+    from dcz.codec.kernels.native import mixing
 except ImportError:
     CODERS: list[ModuleType] = [reference_mixed]
-    QUANTIZERS: list[ModuleType] = [reference_trellis]
+    QUANTIZERS: list[ModuleType] = [trellis]
 else:
-    CODERS = [reference_mixed, native_trellis]
-    QUANTIZERS = [reference_trellis, native_trellis]
+    CODERS = [reference_mixed, mixing]
+    QUANTIZERS = [trellis, mixing]
 
 Array = npt.NDArray[Any]
 STATES = list(TRELLISES)
@@ -278,11 +276,11 @@ def test_chunks_decode_alone() -> None:
     for start in range(0, numel, decoder.unit):
         stop = min(start + decoder.unit, numel)
         out = np.empty(stop - start, np.float32)
-        digests = np.empty(kernels.digest_count(out.nbytes), np.uint64)
+        digests = np.empty(digest.digest_count(out.nbytes), np.uint64)
         decoder.decode(start, stop, out, digests)
         assert np.array_equal(out, whole[start:stop])
         expected = np.empty_like(digests)
-        kernels.write_digests(out, expected)
+        kernels_coding.write_digests(out, expected)
         assert np.array_equal(digests, expected)
 
 

@@ -18,7 +18,8 @@ from dcz.codec import kernels
 from dcz.codec.decode import context_mixing_group, registry
 from dcz.codec.encode import context_mixing_group as mixed_group
 from dcz.codec.encode.frame import Frame
-from dcz.codec.kernels import Chunk, reference_mixed
+from dcz.codec.kernels.reference.decode import mixing as reference_mixed
+from dcz.codec.kernels.reference.decode.mixing import Chunk
 from dcz.codec.report.describe import describe
 from dcz.codec.share.shared_tensor import SharedTensor
 from dcz.codec.share.trellis import quantize
@@ -27,11 +28,11 @@ from dcz.codec.wire.arrays import Member
 from dcz.formats.container.dtypes import by_numpy
 
 try:
-    from dcz.codec.kernels import native_trellis
+    from dcz.codec.kernels.native import mixing
 except ImportError:
     CODERS: list[ModuleType] = [reference_mixed]
 else:
-    CODERS = [reference_mixed, native_trellis]
+    CODERS = [reference_mixed, mixing]
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]

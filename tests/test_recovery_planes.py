@@ -18,13 +18,13 @@ from dcz.codec.decode import byte_planes, plane_methods
 from dcz.codec.encode import byte_planes as planes
 from dcz.codec.encode import choice
 from dcz.codec.encode.frame import Frame
-from dcz.codec.kernels import reference_planes
+from dcz.codec.kernels.reference.decode import planes as reference_planes
 from dcz.codec.report.describe import describe
 from dcz.codec.wire.arrays import Member
 from dcz.formats.container.dtypes import DTYPES
 
 try:
-    from dcz.codec.kernels import native_planes
+    from dcz.codec.kernels.native import planes as native_planes
 except ImportError:
     BACKENDS: list[ModuleType] = [reference_planes]
 else:

@@ -14,16 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcz
-from dcz.codec.kernels import reference_codes, reference_coding, reference_encoding
+from dcz.codec.kernels.reference import coding as reference_coding
+from dcz.codec.kernels.reference.decode import codes as reference_codes
+from dcz.codec.kernels.reference.encode import encoding
 from dcz.codec.wire import code_table
 from dcz.codec.wire.varint import Cursor
 
 try:
-    from dcz.codec.kernels import native_coding
+    from dcz.codec.kernels.native import coding
 except ImportError:
     BACKENDS: list[ModuleType] = [reference_coding]
 else:
-    BACKENDS = [reference_coding, native_coding]
+    BACKENDS = [reference_coding, coding]
 
 Array = npt.NDArray[Any]
 CHUNK = 1 << 20
@@ -107,7 +109,7 @@ def test_segments_are_found_where_they_were_written() -> None:
     counts = np.array([0, 1, 4095, 4096, 70_000, 3])
     starts = np.concatenate(([0], np.cumsum(counts)))
     symbols, lengths = random_code(rng, 32, int(starts[-1]))
-    data, offsets = reference_encoding.encode_segments(symbols, starts, lengths)
+    data, offsets = encoding.encode_segments(symbols, starts, lengths)
     assert agreed("find_segments", b"??" + data, 2, counts, [True]) == [(offsets + 2).tolist()]
     for size in range(0, len(data), len(data) // 50):
         kind, _ = agreed("find_segments", data[:size], 0, counts, [True])
@@ -145,7 +147,7 @@ def test_digests_are_those_of_the_values(kernels: ModuleType, size: int, dtype: 
     symbols, lengths = random_code(rng, 40, max(count, 2))
     symbols, block = symbols[:count], 30_001
     starts = np.array([*range(0, count, block), count])
-    data, offsets = reference_encoding.encode_segments(symbols, starts, lengths)
+    data, offsets = encoding.encode_segments(symbols, starts, lengths)
     codebook = rng.integers(0, np.iinfo(dtype).max, 40, dtype)
     out = np.zeros(count, dtype)
     digests = np.zeros(len(digests_of(out)), np.uint64)
@@ -164,13 +166,13 @@ def test_large_sparse_output_is_written_whole(
     rng = np.random.default_rng(span)
     size = (5 << 19) // np.dtype(dtype).itemsize + 777
     indices = np.where(rng.random(size) < 0.1, rng.integers(1, 33, size), 0).astype(np.uint16)
-    gaps, survivors, gap_starts, starts = reference_encoding.split_sparse(indices, span, 31)
+    gaps, survivors, gap_starts, starts = encoding.split_sparse(indices, span, 31)
     codes = [
         reference_codes.code_lengths(np.bincount(symbols, minlength=alphabet), 12)
         for symbols, alphabet in ((gaps, 32), (survivors, 32))
     ]
-    first, gap_offsets = reference_encoding.encode_segments(gaps, gap_starts, codes[0])
-    second, offsets = reference_encoding.encode_segments(survivors, starts, codes[1])
+    first, gap_offsets = encoding.encode_segments(gaps, gap_starts, codes[0])
+    second, offsets = encoding.encode_segments(survivors, starts, codes[1])
     codebook = rng.integers(1, np.iinfo(dtype).max, 32, dtype)
     memory = np.full(size + 2, 0xA5, dtype)
     out = memory[shift : shift + size]
@@ -198,7 +200,7 @@ def test_large_sparse_output_is_written_whole(
 @backends
 def test_digests_need_a_place_for_each_chunk(kernels: ModuleType) -> None:
     symbols, lengths = random_code(np.random.default_rng(0), 4, 5000)
-    data, offsets = reference_encoding.encode_segments(symbols, np.array([0, 5000]), lengths)
+    data, offsets = encoding.encode_segments(symbols, np.array([0, 5000]), lengths)
     arguments = (data, offsets[:-1], np.array([5000]), lengths, np.arange(4, dtype=np.uint8))
     with pytest.raises(ValueError, match=r"\w"):
         kernels.decode_dense(*arguments, np.empty(5000, np.uint8), np.empty(2, np.uint64))
@@ -227,10 +229,11 @@ def test_threads_decode_the_same_tensors(tmp_path: Path) -> None:
 def test_damage_is_reported_with_its_tensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    from dcz.formats.pack import pack, packer
+    from dcz.formats.container import digest
+    from dcz.formats.pack import pack
 
     path = tmp_path / "wrong.dcz"
-    monkeypatch.setattr(packer, "combine", lambda digests: 1)
+    monkeypatch.setattr(digest, "combine", lambda digests: 1)
     monkeypatch.setattr(pack, "verify", lambda archive: None)
     weights = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
     dcz.save_file({"weights": weights}, path)

@@ -22,6 +22,7 @@ from dcz.codec.calibration.record import Calibration, Sensed
 from dcz.codec.decode import context_mixing
 from dcz.codec.encode import context_mixing as mixed
 from dcz.codec.errors import CorruptError
+from dcz.codec.kernels import mixing
 from dcz.codec.report.describe import describe
 from dcz.codec.report.mixing import PositionCounts
 from dcz.codec.share.trellis import per_row, quantize
@@ -104,7 +105,7 @@ def test_multiples_of_steps_by_rows_decode() -> None:
     positions = 2 * rng.integers(-9, 10, 90).astype(np.int32)
     geometry = Geometry(10, 1, 1)
     (chunk,) = geometry.chunks(90)
-    data = kernels.encode_mixed(positions, chunk, 1)
+    data = mixing.encode_mixed(positions, chunk, 1)
     payload = points.encode() + geometry.encode() + bytes([len(data)]) + data
     assert payload[0] == BY_ROWS | MULTIPLES
     with np.errstate(over="ignore"):
@@ -119,7 +120,7 @@ def test_a_report_takes_memory_for_positions_in_use_alone() -> None:
     points = RowPoints(np.ones(16, np.float32), runs, 1, np.dtype(np.float32))
     geometry = Geometry(8, 1, 1)
     (chunk,) = geometry.chunks(256)
-    data = kernels.encode_mixed(np.zeros(256, np.int32), chunk, 1)
+    data = mixing.encode_mixed(np.zeros(256, np.int32), chunk, 1)
     payload = points.encode() + geometry.encode() + bytes([len(data)]) + data
     decoder = context_mixing.Decoder(memoryview(payload), [Member(np.dtype("f4"), 256)])
     tracemalloc.start()

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dcz.codec.kernels import reference_weights
+from dcz.codec.kernels.reference.encode import weights as reference_weights
 
 try:
-    from dcz.codec.kernels import native_weights
+    from dcz.codec.kernels.native import weights as native_weights
 except ImportError:
     BACKENDS: list[ModuleType] = [reference_weights]
 else:

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..entropy import log2
+from ..kernels import weights as kernels
 from .record import Calibration, Moments, Sensed
 
 Floats = npt.NDArray[np.float64]

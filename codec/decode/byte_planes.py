@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import kernels
 from ..errors import CorruptError
-from ..kernels import Digests
+from ..kernels import coding, planes
+from ..kernels.digest import Digests
 from ..wire.arrays import AnyArray, Member, numel
 from ..wire.varint import Cursor
 from .plane_methods import decode_planes, read_planes
@@ -50,6 +50,6 @@ class Decoder:
         for number in range(start // CHUNK, -(-stop // CHUNK)):
             first = number * CHUNK
             chunk = out[first - start : min(first + CHUNK, stop) - start]
-            kernels.join_planes(decode_planes(self.chunks[number]), chunk, rotated=self.rotated)
+            planes.join_planes(decode_planes(self.chunks[number]), chunk, rotated=self.rotated)
         if digests is not None:
-            kernels.write_digests(out, digests)
+            coding.write_digests(out, digests)

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .. import kernels
 from ..errors import CorruptError, corrupt
-from ..kernels import Chunk, Digests
+from ..kernels import coding, mixing
+from ..kernels.digest import Digests
+from ..kernels.reference.decode.mixing import Chunk
 from ..wire.arrays import AnyArray, Member
 from ..wire.geometry import Geometry
 from ..wire.reconstruction import BY_COLUMNS, Points, Positions, RowPoints, read_points
@@ -65,7 +66,7 @@ class Decoder:
         for number in numbers:
             data = self.payload[self.offsets[number] : self.offsets[number + 1]]
             with corrupt("mixed chunk"):
-                found = kernels.decode_mixed(data, self.chunks[number], self.points.states)
+                found = mixing.decode_mixed(data, self.chunks[number], self.points.states)
             yield self.chunks[number], found
 
     def decode(self, start: int, stop: int, out: AnyArray, digests: Digests | None = None) -> None:
@@ -78,4 +79,4 @@ class Decoder:
                 values = self.points.values(piece, first)
                 target[first - start : first - start + piece.size] = values
         if digests is not None:
-            kernels.write_digests(out, digests)
+            coding.write_digests(out, digests)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import kernels
 from ..errors import CorruptError, corrupt
-from ..kernels import Digests
+from ..kernels import coding, mixing
+from ..kernels.digest import Digests
 from ..wire.arrays import MAX_MIXED_GROUP, AnyArray, Member, numel
 from ..wire.geometry import Geometry
 from ..wire.reconstruction import Points, Positions, read_points
@@ -73,7 +73,7 @@ class Decoder:
     def positions(self) -> list[Positions]:
         """The positions of each tensor."""
         with corrupt("mixed contexts"):
-            found = kernels.decode_mixed_group(self.code, self.chunks, self.points[0].states)
+            found = mixing.decode_mixed_group(self.code, self.chunks, self.points[0].states)
         ends = np.cumsum([chunk.numel for chunk in self.chunks])
         return np.split(found, ends[:-1])
 
@@ -82,4 +82,4 @@ class Decoder:
         parts = zip(self.points, self.positions(), strict=True)
         np.concatenate([points.values(part) for points, part in parts], out=out)
         if digests is not None:
-            kernels.write_digests(out, digests)
+            coding.write_digests(out, digests)

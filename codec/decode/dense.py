@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import kernels
 from ..errors import CorruptError, corrupt
-from ..kernels import Digests
+from ..kernels import coding
+from ..kernels.digest import Digests
 from ..wire.arrays import AnyArray, Member, numel, part, patterns
 from ..wire.codebook import gather, read_codebooks, read_index_codes
 from ..wire.segments import block_counts, decode_symbols, find_segments, pieces
@@ -52,16 +52,16 @@ class Decoder:
                 indices = join(self.symbols(piece))
                 place[:] = gather(indices, part(self.members, place.size), self.codebooks)
             if digests is not None:
-                kernels.write_digests(out, digests)
+                coding.write_digests(out, digests)
             return
         if out.size == 0:
             if digests is not None:
-                kernels.write_digests(out, digests)
+                coding.write_digests(out, digests)
             return
         if self.codebooks[0].size == 0:
             raise CorruptError("index in an empty codebook")
         with corrupt("index"):
-            kernels.decode_dense(
+            coding.decode_dense(
                 self.payload,
                 self.offsets[0][blocks],
                 self.counts[blocks],

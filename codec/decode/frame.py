@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..kernels import Digests
+from ..kernels.digest import Digests
 from ..wire.arrays import AnyArray
 
 

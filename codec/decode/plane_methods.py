@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import zstandard
 
-from .. import kernels
 from ..errors import CorruptError, corrupt
+from ..kernels import coding
+from ..kernels import planes as kernels
 from ..wire import code_table
 from ..wire.arrays import AnyArray
 from ..wire.segments import as_offsets, find_segments, identity, takes_bits
@@ -129,7 +130,7 @@ def decode_symbols(plane: CodedPlane, values: AnyArray) -> AnyArray:
     cursor.finish("plane")
     out = np.empty(plane.symbols, values.dtype)
     with corrupt("plane"):
-        kernels.decode_dense(plane.data, offsets, counts, lengths, values, out)
+        coding.decode_dense(plane.data, offsets, counts, lengths, values, out)
     return out
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import kernels
 from ..errors import CorruptError, corrupt
-from ..kernels import Digests
+from ..kernels import coding
+from ..kernels.digest import Digests
 from ..wire.arrays import AnyArray, Member, is_floating, patterns
 from ..wire.code_table import MAX_ALPHABET
 from ..wire.codebook import read_codebooks
@@ -55,7 +55,7 @@ class Decoder:
         self.runs = Runs.decode(cursor, self.member.numel)
         table_start, kinds = cursor.position, self.runs.count
         with corrupt("class tables"):
-            self.codes, table_end = kernels.read_class_codes(
+            self.codes, table_end = coding.read_class_codes(
                 payload, table_start, kinds, self.codebook.size, self.codebook.itemsize
             )
         self.values = patterns(self.codebook)[self.codes.members]
@@ -70,7 +70,7 @@ class Decoder:
     def _find_segments(self, position: int) -> Offsets:
         runs = self.runs
         with corrupt("index segments"):
-            return kernels.find_class_segments(
+            return coding.find_class_segments(
                 self.payload,
                 position,
                 runs.classes,
@@ -85,7 +85,7 @@ class Decoder:
         blocks = slice(start // self.unit, -(-stop // self.unit))
         length = self.runs.length
         with corrupt("index"):
-            kernels.decode_runs(
+            coding.decode_runs(
                 self.payload,
                 self.offsets[blocks],
                 self.runs.classes[start // length : -(-stop // length)],

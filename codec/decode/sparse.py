@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import kernels
 from ..errors import CorruptError, corrupt
-from ..kernels import Digests
+from ..kernels import coding
+from ..kernels.digest import Digests
 from ..wire.arrays import AnyArray, Member, numel, part, patterns
 from ..wire.codebook import MAX_LEVELS, gather, read_code, read_codebooks, read_index_codes
 from ..wire.segments import block_counts, find_blocks, pieces
@@ -69,7 +69,7 @@ class Decoder:
                 indices = self.indices_in(piece, place.size)
                 place[:] = gather(indices, part(self.members, place.size), books)
             if digests is not None:
-                kernels.write_digests(out, digests)
+                coding.write_digests(out, digests)
             return
         book = patterns(self.codebooks[0])
         if book.size == 0 and self.survivor_counts.any():
@@ -87,7 +87,7 @@ class Decoder:
         digests: Digests | None = None,
     ) -> None:
         with corrupt("gaps and indices"):
-            kernels.decode_sparse(
+            coding.decode_sparse(
                 self.payload,
                 self.gap_offsets[blocks],
                 self.gap_counts[blocks],

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import kernels
 from ..errors import CorruptError
-from ..kernels import Digests
+from ..kernels import coding
+from ..kernels.digest import Digests
 from ..wire.arrays import AnyArray, Member, numel
 
 CODER = 0
@@ -33,4 +33,4 @@ class Decoder:
         data = self.payload[start * self.itemsize : stop * self.itemsize]
         out.view(np.uint8)[:] = np.frombuffer(data, np.uint8)
         if digests is not None:
-            kernels.write_digests(out, digests)
+            coding.write_digests(out, digests)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import ml_dtypes
 import numpy as np
 
-from .. import kernels
 from ..decode.byte_planes import CHUNK, CODER, PLAIN, ROTATED
 from ..decode.plane_methods import Buffer
+from ..kernels import planes
 from ..report.description import Description, Parts, count_nonzero
 from ..report.planes import PlaneStatistics
 from ..wire.arrays import AnyArray
@@ -40,7 +40,7 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     zeros = 0
     for start in range(0, flat.size, CHUNK):
         chunk = flat[start : start + CHUNK]
-        coded = encode_planes(kernels.split_planes(chunk, rotated=rotated), upper_bits)
+        coded = encode_planes(planes.split_planes(chunk, rotated=rotated), upper_bits)
         if not rotated or _may_hold_zeros(coded[-1]):
             zeros += chunk.size - count_nonzero(chunk)
         statistics.add([plane.counted for plane in coded])

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import kernels
 from ..decode import dense
 from ..entropy import log2
+from ..kernels import planes as kernels
 from ..share.shared_tensor import SharedTensor
 from ..share.trellis.per_row import RowTrellisTensor
 from ..share.trellis.quantize import TrellisTensor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.reference_classes import BITMAP, PAIRS
+from ..kernels.coding_arguments import BITMAP, PAIRS
 from ..wire import code_table
 from ..wire.code_table import Lengths
 from ..wire.segments import Offsets

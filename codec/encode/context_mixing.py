@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import kernels
 from ..decode.context_mixing import CODER, _by_columns
+from ..kernels import mixing
 from ..report.mixing import Layout, PositionCounts, describe_layout, values_in_use
 from ..share.shared_tensor import SharedTensor
 from ..share.tiny import TinyTensor
@@ -49,7 +49,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
         head = bytes([head[0] | BY_COLUMNS]) + head[1:]
         points = _by_columns(points, tensor.rows, positions.size)
     coded = [
-        kernels.encode_mixed(positions[c.start : c.start + c.numel], c, points.states)
+        mixing.encode_mixed(positions[c.start : c.start + c.numel], c, points.states)
         for c in geometry.chunks(positions.size)
     ]
     framing = geometry.encode() + b"".join(encode_varint(len(data)) for data in coded)

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from .. import kernels
 from ..decode.context_mixing_group import AS_BEFORE, CODER, OWN_GEOMETRY, SHORT
+from ..kernels import mixing
 from ..report.mixing import describe_tensors
 from ..share.shared_tensor import SharedTensor
 from ..share.tiny import TinyTensor
@@ -56,7 +56,7 @@ def encode(
         points.append(own)
         positions.append(places)
         chunks.append(geometry.whole(places.size))
-    code = kernels.encode_mixed_group(np.concatenate(positions), chunks, states)
+    code = mixing.encode_mixed_group(np.concatenate(positions), chunks, states)
     described = partial(describe_tensors, points, positions, len(head), len(code))
     return Frame(CODER, bytes(head) + code, described)
 
@@ -70,7 +70,7 @@ def _best_geometry(positions: Positions, shape: tuple[int, ...]) -> Geometry:
     divisors = [kernel for kernel in kernels_of_it if plain.row % kernel == 0]
     others = [Geometry(plain.row, kernel, 1) for kernel in divisors]
     sizes = {
-        geometry: len(kernels.encode_mixed_group(positions, [geometry.whole(positions.size)], 1))
+        geometry: len(mixing.encode_mixed_group(positions, [geometry.whole(positions.size)], 1))
         for geometry in [plain, *others]
     }
     best = min(sizes, key=lambda geometry: sizes[geometry])

@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from .. import kernels
 from ..decode.dense import BLOCK, CODER
 from ..entropy import cross_entropy_bits
+from ..kernels import coding
 from ..report.census import moments_by_member, nonzero_by_member
 from ..report.description import Description, Moments, Parts, count_nonzero, moments
 from ..report.streams import StreamStatistics, stream_statistics
@@ -64,7 +64,7 @@ class Stream:
 
 def make_stream(name: str, symbols: AnyArray, alphabet: int) -> Stream:
     """Count the symbols and make their code."""
-    counts = kernels.count_symbols(symbols, alphabet)
+    counts = coding.count_symbols(symbols, alphabet)
     lengths = _lengths_even_if_empty(counts)
     return Stream(name, symbols, counts, lengths, code_table.encode_table(lengths))
 
@@ -136,7 +136,7 @@ class Draft:
         """Write the frame."""
         counts = block_counts(self.streams[0].symbols.size, BLOCK)
         starts = np.concatenate(([0], np.cumsum(counts)))
-        coded = [kernels.encode_segments(s.symbols, starts, s.lengths) for s in self.streams]
+        coded = [coding.encode_segments(s.symbols, starts, s.lengths) for s in self.streams]
         sizes = [len(data) for data, _ in coded]
         tables = b"".join(stream.table for stream in self.streams)
         payload = self.codebooks + tables + interleave(coded)

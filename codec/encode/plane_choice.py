@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import zstandard
 
-from .. import kernels
 from ..decode.plane_methods import CONSTANT, HUFFMAN, JOINED, LOW_BITS, RAW, ZSTANDARD, Buffer
 from ..entropy import cross_entropy_bits
+from ..kernels import coding
+from ..kernels import planes as kernels
 from ..report.planes import PlaneCounts
 from ..wire import code_table
 from ..wire.arrays import AnyArray
@@ -179,7 +180,7 @@ def _write(plane: AnyArray, counts: AnyArray, draft: _Draft) -> EncodedPlane:
 
 
 def _encode_huffman(symbols: AnyArray, lengths: Lengths) -> list[Buffer]:
-    data, _ = kernels.encode_segments(symbols, as_offsets((0, symbols.size)), lengths)
+    data, _ = coding.encode_segments(symbols, as_offsets((0, symbols.size)), lengths)
     return [code_table.encode_table(lengths), data]
 
 
@@ -195,7 +196,7 @@ def _encode_pair(
     occurring = counts[first:end]
     if occurring.size > code_table.MAX_ALPHABET:
         return None
-    lengths = kernels.code_lengths(occurring, PAIR_LIMIT)
+    lengths = coding.code_lengths(occurring, PAIR_LIMIT)
     if _coded_size(occurring, lengths) + low.size * low_bits // 8 >= limit:
         return None
     data = _encode_huffman(pairs.symbols - np.uint16(first), lengths)

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from .. import kernels
 from ..decode.row_classes import CODER, GRID, VALUES
-from ..kernels import PAIRED_BYTES_LIMIT
+from ..kernels import coding, coding_arguments
+from ..kernels import levels as kernels
+from ..kernels.coding_arguments import PAIRED_BYTES_LIMIT
 from ..report.huffman import Layout, describe_layout, payload_bits
 from ..share.row_clustering import find_runs
 from ..share.shared_tensor import SharedTensor
@@ -66,7 +67,7 @@ class ClassStream:
         """The coded segments."""
         symbols = np.concatenate(self.segments)
         starts = np.cumsum([0, *(segment.size for segment in self.segments)])
-        data, at = kernels.encode_segments(symbols, starts, self.table.lengths)
+        data, at = coding.encode_segments(symbols, starts, self.table.lengths)
         return [data[begin:end] for begin, end in pairwise(at.tolist())]
 
 
@@ -87,8 +88,8 @@ def make_class(segments: Sequence[AnyArray], counts: Offsets, item_size: int) ->
     ranks = [places[segment] for segment in segments]
     table = ClassTable(used, None, code_table.code_lengths(counts[used]))
     single = ClassStream(table, ranks, counts[used], 0)
-    paired = 1 < used.size <= kernels.PAIRED_LEVELS_LIMIT
-    if not paired or item_size > kernels.PAIRED_BYTES_LIMIT:
+    paired = 1 < used.size <= coding_arguments.PAIRED_LEVELS_LIMIT
+    if not paired or item_size > coding_arguments.PAIRED_BYTES_LIMIT:
         return single
     pairs = _make_pairs(used, ranks)
     if pairs is None or pairs.size_estimate >= single.size_estimate:
@@ -101,11 +102,11 @@ def _make_pairs(used: Offsets, ranks: Sequence[AnyArray]) -> ClassStream | None:
     padding = sum(segment.size % 2 for segment in ranks)
     even = [np.pad(segment, (0, segment.size % 2)) for segment in ranks]
     symbols = [pair[0::2] * np.uint16(used.size) + pair[1::2] for pair in even]
-    counts = kernels.count_symbols(np.concatenate(symbols), used.size**2)
+    counts = coding.count_symbols(np.concatenate(symbols), used.size**2)
     pairs = np.flatnonzero(counts)
     if pairs.size > MAX_ALPHABET:
         return None
-    lengths = kernels.code_lengths(counts[pairs], PAIR_LENGTH_LIMIT)
+    lengths = coding.code_lengths(counts[pairs], PAIR_LENGTH_LIMIT)
     places = _ranks(pairs, counts.size)
     table = ClassTable(used, pairs, lengths)
     return ClassStream(table, [places[part] for part in symbols], counts[pairs], padding)

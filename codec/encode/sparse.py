@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import kernels
 from ..decode.sparse import CODER, SPAN
 from ..entropy import entropy_bits
+from ..kernels import coding
 from ..report.description import Description, Moments, Parts
 from ..share.shared_tensor import SharedTensor
 from ..wire.arrays import AnyArray
@@ -60,9 +60,9 @@ class Draft:
 
     def encode(self) -> Frame:
         """Write the frame."""
-        gaps = kernels.encode_segments(self.gaps.symbols, self.gap_starts, self.gaps.lengths)
+        gaps = coding.encode_segments(self.gaps.symbols, self.gap_starts, self.gaps.lengths)
         survivors = [
-            kernels.encode_segments(s.symbols, self.survivor_starts, s.lengths)
+            coding.encode_segments(s.symbols, self.survivor_starts, s.lengths)
             for s in self.survivors
         ]
         tables = encode_varint(self.filler) + self.gaps.table
@@ -123,7 +123,7 @@ def size_bound(counts: AnyArray) -> float:
 
 
 def _split(indices: AnyArray, filler: int) -> tuple[int, Stream, tuple[AnyArray, ...]]:
-    split = kernels.split_sparse(indices, SPAN, filler)
+    split = coding.split_sparse(indices, SPAN, filler)
     gaps = split[0]
     alphabet = int(gaps.max()) + 1 if gaps.size else 1
     return filler, make_stream("gap", gaps, alphabet), split

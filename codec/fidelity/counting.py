@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import kernels
 from ..calibration.sensitivity import Metric
+from ..kernels import weight_arguments
 from ..weights import Weights
 from .roles import Tied, weights_of
 from .spread import CLIPPED_ROW, Floats, Spread, spread_of
@@ -38,7 +38,7 @@ class Measured:
 
     @classmethod
     def of(
-        cls, name: str, shape: tuple[int, ...], values: Weights, summary: kernels.Summary
+        cls, name: str, shape: tuple[int, ...], values: Weights, summary: weight_arguments.Summary
     ) -> Measured:
         """Measure finite weights, of which there is one at least."""
         rows = shape[0] if len(shape) > 1 else 1

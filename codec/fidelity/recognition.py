@@ -12,7 +12,8 @@ import math
 
 import numpy as np
 
-from .. import kernels, weights
+from .. import weights
+from ..kernels import weight_arguments
 from ..share import shared_tensor
 from ..wire.arrays import AnyArray
 
@@ -60,7 +61,7 @@ _BUFFERS = {
 _KIND_OF_BUFFER = {name: kind for kind, names in _BUFFERS.items() for name in names}
 
 
-def why_exact(name: str, array: AnyArray, summary: kernels.Summary) -> str | None:
+def why_exact(name: str, array: AnyArray, summary: weight_arguments.Summary) -> str | None:
     """Why a tensor of two or more dimensions is to be kept as it is; None for weights.
 
     Parameters

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
+from ..kernels import weight_arguments, weights
 from ..weights import Weights
 
 # What a square counts for at most, in mean squares: an eighth of a normal row of 64 weights.
@@ -70,7 +70,7 @@ class Spread:
     outlying: float = math.inf
 
 
-def spread_of(values: Weights, rows: int, summary: kernels.Summary) -> Spread:
+def spread_of(values: Weights, rows: int, summary: weight_arguments.Summary) -> Spread:
     """Measure a tensor.
 
     Parameters
@@ -101,17 +101,17 @@ def spread_of(values: Weights, rows: int, summary: kernels.Summary) -> Spread:
 
 def _row_energies(values: Weights, rows: int) -> Floats:
     """Sums of squares of each row about the mean of all."""
-    sums, squares = kernels.sum_rows(values, rows)
+    sums, squares = weights.sum_rows(values, rows)
     mean = math.fsum(sums.tolist()) / values.size
     energy = math.fsum(squares.tolist())
     if 2 * values.size * mean * mean > energy:
         # What is left after the mean would be lost in the squares' last bits.
-        return kernels.sum_rows(values.astype(np.float64) - mean, rows)[1]
+        return weights.sum_rows(values.astype(np.float64) - mean, rows)[1]
     length = values.size // rows
     return np.maximum(squares - 2 * mean * sums + length * (mean * mean), 0.0)
 
 
-def _tails(values: Weights, summary: kernels.Summary) -> tuple[float, float]:
+def _tails(values: Weights, summary: weight_arguments.Summary) -> tuple[float, float]:
     """Where outliers begin, and what part of the others' energy is left of it once clipped."""
     greatest = max(abs(summary.minimum), abs(summary.maximum))
     if greatest * greatest * values.size <= LONG * LONG * summary.energy:
@@ -141,7 +141,7 @@ def magnitudes(values: Weights) -> tuple[Floats, Floats, Floats]:
     """
     width = values.dtype.itemsize
     shift = 8 * width - 16
-    counts = kernels.count_magnitudes(values, shift, 0)
+    counts = weights.count_magnitudes(values, shift, 0)
     digits = np.flatnonzero(counts)
     digits = digits[digits > 0]
     unsigned = np.dtype(f"u{width}")

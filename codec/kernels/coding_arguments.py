@@ -2,10 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+CLASS_LIMIT = 16
+PAIRED_LEVELS_LIMIT = 128
+PAIRED_BYTES_LIMIT = 4
+PAIRS, BITMAP = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCodes:
+    """The codes of all classes, one behind the other.
+
+    Attributes
+    ----------
+    alphabets : int64[classes]
+        Symbols of each code.
+    widths : int64[classes]
+        Elements that a symbol stands for, 1 or 2.
+    coded : bool[classes]
+        Whether the symbols of each code take bits: not where only one is in use.
+    lengths : uint8[symbols]
+        Code length of each symbol, in bits.
+    members : uint16[elements of all symbols]
+        Which entry of the codebook each element of each symbol is.
+    """
+
+    alphabets: Integers
+    widths: Integers
+    coded: npt.NDArray[np.bool_]
+    lengths: Bytes
+    members: npt.NDArray[np.uint16]
+
+    def each(self) -> Iterator[tuple[Bytes, npt.NDArray[np.uint16]]]:
+        """For each class the lengths uint8[alphabet], and the members uint16[alphabet, width]."""
+        symbol = member = 0
+        for alphabet, width in zip(self.alphabets.tolist(), self.widths.tolist(), strict=True):
+            members = self.members[member : member + alphabet * width]
+            yield self.lengths[symbol : symbol + alphabet], members.reshape(alphabet, width)
+            symbol, member = symbol + alphabet, member + alphabet * width
+
+
+def check_table(classes: int, levels: int, item_size: int) -> None:
+    """Raise ValueError unless there can be so many classes, for values of that number and size."""
+    require(1 <= classes <= CLASS_LIMIT, "there are 1 to 16 classes")
+    require(1 <= levels <= ALPHABET_LIMIT, "unusable codebook")
+    require(item_size in (1, 2, 4, 8), "items must have 1, 2, 4 or 8 bytes")
+
+
+def check_values(values: Array, codes: ClassCodes, out: Array) -> None:
+    """Raise ValueError unless there is a value for each member, of the output's dtype."""
+    require(values.dtype == out.dtype, "values and output differ in dtype")
+    require(values.shape == codes.members.shape, "values and members differ in number")
+
+
+def check_classes(classes: Bytes) -> None:
+    """Raise ValueError unless there can be a class for each run."""
+    require(classes.dtype == np.uint8 and classes.ndim == 1, "classes are uint8[runs]")
+
+
+def check_runs(classes: Bytes, length: int, runs_in_block: int, numel: int, kinds: int) -> None:
+    """Raise ValueError unless runs fill so many elements and each is in one of the classes."""
+    check_classes(classes)
+    require(length >= 1 and runs_in_block >= 1, "a run has at least one element")
+    require(1 <= kinds <= CLASS_LIMIT, "there are 1 to 16 classes")
+    require(numel >= 0 and len(classes) == -(-numel // length), "the runs do not fill the output")
+    require(len(classes) == 0 or int(classes.max()) < kinds, "a run is in no class")
+
+
+def checked_offsets(offsets: Integers, runs: int, runs_in_block: int, classes: int) -> Integers:
+    """Return offsets as int64[blocks, classes]; ValueError unless there are that many."""
+    array = integer_array(offsets)
+    blocks = -(-runs // runs_in_block)
+    require(array.size == blocks * classes, "blocks and offsets differ in number")
+    return array.reshape(blocks, classes)
+
 
 ALPHABET_LIMIT = 4096
 LENGTH_LIMIT = 15

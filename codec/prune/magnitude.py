@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
+from ..kernels import weights
 from ..weights import Weights
 
 _DIGIT_BITS = 16
@@ -94,7 +94,7 @@ def _select(
     below = inside = 0
     collected = []
     for values in tensors():
-        fewer, count, found = kernels.select_magnitudes(values, *bracket, max(room - inside, 0))
+        fewer, count, found = weights.select_magnitudes(values, *bracket, max(room - inside, 0))
         below, inside = below + fewer, inside + count
         collected.append(found)
     if not below <= rank < below + inside:
@@ -112,7 +112,7 @@ def _by_digits(tensors: Callable[[], Iterable[Weights]], rank: int, dtype: np.dt
     for shift in range(8 * dtype.itemsize - _DIGIT_BITS, -1, -_DIGIT_BITS):
         counts = np.zeros(1 << _DIGIT_BITS, np.int64)
         for values in tensors():
-            counts += kernels.count_magnitudes(values, shift, prefix)
+            counts += weights.count_magnitudes(values, shift, prefix)
         below = np.cumsum(counts)
         digit = int(np.searchsorted(below, rank, side="right"))
         rank -= int(below[digit - 1]) if digit else 0

@@ -13,11 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
-from .. import kernels
 from .. import weights as share
 from ..calibration.sensitivity import Metric
 from ..errors import RecipeError
 from ..fidelity.roles import Tied
+from ..kernels import weights as kernels
 from ..prune import lamp
 from ..prune.magnitude import cutoff_for_sparsity, cutoff_of_rank
 from ..tensor_plan import EXACT, TensorPlan

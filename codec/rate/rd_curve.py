@@ -18,12 +18,13 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..entropy import log2
+from ..kernels import levels as kernels
+from ..kernels.reference.encode import curves as encode_curves
 from ..share.histogram import POSITIONS, Histogram
 
 # In the codebooks' sense: the weights stay as they are.
-UNSHARED = kernels.UNSHARED
+UNSHARED = encode_curves.UNSHARED
 _QUANTILES, _EVERY = 2048, 8
 
 Floats = npt.NDArray[np.float64]

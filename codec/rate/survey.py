@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .. import kernels, weights
+from .. import weights as codec_weights
 from ..calibration.sensitivity import Metric
 from ..fidelity.batch_norm import gains_of
 from ..fidelity.counting import Measured, metrics_of
 from ..fidelity.recognition import FEW_VALUES, why_exact
 from ..fidelity.roles import Tied
+from ..kernels import weights
 from ..share import histogram, shared_tensor
 from ..share.shared_tensor import ALREADY_SHARED
 from ..tensor_plan import EXACT, TensorPlan
@@ -63,8 +64,8 @@ class Survey:
         if not is_floating(tensor.dtype) or not (matrix or plan.share):
             return
         array = tensor.read()
-        values = weights.widen(array)
-        summary = kernels.summarize(values)
+        values = codec_weights.widen(array)
+        summary = weights.summarize(values)
         if matrix and math.isfinite(summary.energy):
             self.energy += summary.energy
             self.numel += values.size
@@ -73,7 +74,7 @@ class Survey:
         reason = None if named else why_exact(tensor.name, array, summary)
         if reason is not None:
             self.exact[tensor.name] = reason
-        elif weights.shareable(summary):
+        elif codec_weights.shareable(summary):
             found = Measured.of(tensor.name, tensor.shape, values, summary)
             self.measured[tensor.name] = found
 
@@ -114,7 +115,7 @@ def curves_of(
     for number, (tensor, plan) in enumerate(zip(tensors, plans, strict=True)):
         if not plan.share or not (plan.cutoff or plan.follows_slope):
             continue
-        values = weights.widen(tensor.read())
+        values = codec_weights.widen(tensor.read())
         if plan.cutoff and plan.metric is not None:
             pruned.append(_pruned_error(values, plan.cutoff, plan.metric))
         if plan.follows_slope:
@@ -126,7 +127,7 @@ def curves_of(
 
 def _pruned_error(values: Weights, cutoff: float, metric: Metric) -> float:
     pruned = np.where(np.abs(values) < cutoff, values, np.zeros((), values.dtype))
-    return metric.error_of_rows(kernels.sum_rows(pruned, metric.rows.size)[1])
+    return metric.error_of_rows(weights.sum_rows(pruned, metric.rows.size)[1])
 
 
 def _curve(tensor: TensorSource, values: Weights, plan: TensorPlan) -> Curve | None:
@@ -137,8 +138,8 @@ def _curve(tensor: TensorSource, values: Weights, plan: TensorPlan) -> Curve | N
         return rd_curve.typical(values.size, energy, 8 * tensor.dtype.itemsize)
     if plan.outlying < math.inf:
         values = values[np.abs(values) < plan.outlying]
-    summary = kernels.summarize(values)
-    if not weights.shareable(summary) or not weights.survives(summary, plan.cutoff):
+    summary = weights.summarize(values)
+    if not codec_weights.shareable(summary) or not codec_weights.survives(summary, plan.cutoff):
         return None
     if shared_tensor.already_shared(tensor.read(), ALREADY_SHARED) is not None:
         return rd_curve.ALREADY_SHARED

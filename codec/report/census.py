@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import kernels
 from ..errors import CorruptError
+from ..kernels import coding
 from ..wire.arrays import AnyArray, Member, part, split
 from ..wire.codebook import Code
 from ..wire.segments import Offsets
@@ -63,7 +63,7 @@ class Census:
     def add_symbols(self, symbols: Sequence[AnyArray]) -> None:
         """Count symbols of each code."""
         for counts, values in zip(self.symbols, symbols, strict=True):
-            counts += kernels.count_symbols(values, counts.size)
+            counts += coding.count_symbols(values, counts.size)
 
     def add_indices(
         self, indices: AnyArray, members: Sequence[Member], books: Sequence[AnyArray]
@@ -78,6 +78,6 @@ def _occurrences(indices: AnyArray, book: AnyArray) -> Offsets:
     if indices.size == 0:  # then the codebook may be empty too
         return np.zeros(book.size, np.int64)
     try:
-        return kernels.count_symbols(indices.astype(np.uint16, copy=False), book.size)
+        return coding.count_symbols(indices.astype(np.uint16, copy=False), book.size)
     except ValueError:
         raise CorruptError(f"index in a codebook of {book.size} levels is past its end") from None

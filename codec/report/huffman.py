@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..decode import dense, row_classes, sparse
 from ..decode.dense import join
 from ..decode.sparse import SPAN
 from ..entropy import entropy_bits, fixed_bits
+from ..kernels import coding
 from ..wire.arrays import AnyArray
 from ..wire.code_table import Lengths
 from ..wire.codebook import Code
@@ -139,7 +139,7 @@ def _count_symbols(
     for piece in pieces(0, len(elements), AT_ONCE):
         sizes = -(-elements[piece] // width)
         symbols = decode_symbols(frame.payload, frame.offsets[piece, k], sizes, lengths, "index")
-        found += kernels.count_symbols(symbols, lengths.size)
+        found += coding.count_symbols(symbols, lengths.size)
         filled = elements[piece] % width > 0
         fillers.append(members[symbols[np.cumsum(sizes)[filled] - 1], -1])
     return found, np.concatenate(fillers)

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import kernels
 from ..decode import byte_planes, stored
 from ..decode.plane_methods import JOINED, LOW_BITS, CodedPlane, decode_planes
 from ..entropy import entropy_bits, fixed_bits
+from ..kernels import coding
+from ..kernels import planes as kernels
 from ..wire.arrays import AnyArray, numel, split
 from .description import Description, Parts, count_nonzero
 from .streams import StreamStatistics
@@ -39,7 +40,7 @@ def count_planes(planes: list[CodedPlane]) -> list[PlaneCounts]:
             low_bits = planes[number - 1].parameter
             stream, alphabet = f"-joined-{8 - low_bits}", 256 << 8 - low_bits
             symbols, _ = kernels.pair_symbols(decoded[number - 1], symbols, low_bits)
-        counts = kernels.count_symbols(symbols, alphabet)
+        counts = coding.count_symbols(symbols, alphabet)
         counted.append(PlaneCounts(stream, counts, plane.size))
     return counted
 

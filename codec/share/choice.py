@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import kernels, weights
+from .. import weights as codec_weights
 from ..calibration.sensitivity import Floats32, RowClasses
 from ..errors import RecipeError
+from ..kernels import weight_arguments, weights
 from ..tensor_plan import TensorPlan
 from ..weights import TensorSource, Weights
 from ..wire import grid_book
@@ -42,7 +43,7 @@ def prunes(few: SharedTensor, cutoff: float) -> bool:
 def prune_and_share(
     tensor: TensorSource,
     values: Weights,
-    summary: kernels.Summary,
+    summary: weight_arguments.Summary,
     plan: TensorPlan,
     few: SharedTensor | None,
 ) -> SharedTensor | None:
@@ -50,7 +51,7 @@ def prune_and_share(
     if few is None and plan.outlying < math.inf:
         return _beside_outliers(tensor, values, plan)
     zeros = summary.zeros > 0 or plan.cutoff > 0
-    if not weights.survives(summary, plan.cutoff):
+    if not codec_weights.survives(summary, plan.cutoff):
         nothing = np.zeros(0, tensor.dtype)
         return kmeans.assign(values, np.inf, nothing, zeros=True)
     if few is not None:
@@ -79,7 +80,7 @@ def _beside_outliers(
     others = np.where(outlying, np.zeros((), values.dtype), values)
     quantizer = "grid" if plan.quantizer == "trellis" else plan.quantizer
     body = replace(plan, outlying=math.inf, quantizer=quantizer)
-    shared = prune_and_share(tensor, others, kernels.summarize(others), body, None)
+    shared = prune_and_share(tensor, others, weights.summarize(others), body, None)
     if shared is None:
         return None
     kept = np.unique(values[outlying])
@@ -102,7 +103,7 @@ def _compensates(plan: TensorPlan) -> bool:
 def _share_on_grid(
     tensor: TensorSource,
     values: Weights,
-    summary: kernels.Summary,
+    summary: weight_arguments.Summary,
     plan: TensorPlan,
     *,
     zeros: bool,
@@ -144,7 +145,7 @@ def _steps_for(rows: RowClasses, slope: float, factor: float) -> list[float]:
 
 
 def _share_by_trellis(
-    tensor: TensorSource, values: Weights, summary: kernels.Summary, plan: TensorPlan
+    tensor: TensorSource, values: Weights, summary: weight_arguments.Summary, plan: TensorPlan
 ) -> SharedTensor | None:
     """The trellis that suits the slope; None if its steps would be too many."""
     assert plan.slope is not None
@@ -214,7 +215,7 @@ def compensated(
     pruned = _pruned(values, plan)
     better = compensate(shared, values, tensor.shape, plan.metric.factors, pruned)
     errors = [
-        plan.metric.error(changes(values, kernels.take(found.indices, found.codebook)))
+        plan.metric.error(changes(values, weights.take(found.indices, found.codebook)))
         for found in (shared, better)
     ]
     return better if errors[1] < errors[0] else shared

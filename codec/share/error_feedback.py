@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..calibration.sensitivity import Factor, Floats32, group_slices
+from ..kernels import levels as kernels
 from ..weights import Weights
 from ..wire.arrays import AnyArray
 from .uniform import SLOPE_FACTOR, GridTensor

@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
+from ..kernels import weight_arguments
+from ..kernels import weights as kernels
 from ..weights import Weights
 
 POSITIONS = 2**32 - 1
@@ -81,7 +82,7 @@ class Histogram:
 
 
 def histogram(
-    values: Weights, cutoff: float, summary: kernels.Summary, levels: int = MANY_LEVELS
+    values: Weights, cutoff: float, summary: weight_arguments.Summary, levels: int = MANY_LEVELS
 ) -> Histogram:
     """Histogram of the weights that survive `cutoff`.
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..entropy import cross_entropy_bits, log2
+from ..kernels import weights
 from ..weights import Weights
 from ..wire.arrays import AnyArray
 from ..wire.code_table import MAX_ALPHABET, code_lengths
@@ -36,20 +36,20 @@ TINY = 1e-30
 
 def optimal_centroids(shape: Histogram, levels: int) -> Centroids:
     """Centroids, as positions, within 0.1% of the least squared error."""
-    return kernels.cluster(shape.counts, shape.sums, levels)
+    return weights.cluster(shape.counts, shape.sums, levels)
 
 
 def linear_centroids(shape: Histogram, levels: int) -> Centroids:
     """Lloyd's algorithm from centroids spaced evenly from the smallest weight to the greatest."""
     starts = np.linspace(0, POSITIONS, levels) if levels > 1 else np.array([POSITIONS / 2])
-    return kernels.lloyd(shape.counts, shape.sums, starts, LLOYD_STEPS)
+    return weights.lloyd(shape.counts, shape.sums, starts, LLOYD_STEPS)
 
 
 def density_centroids(shape: Histogram, levels: int) -> Centroids:
     """Lloyd's algorithm from centroids spaced evenly over the cumulative distribution."""
     total = int(shape.counts.sum())
     ranks = (2 * np.arange(levels, dtype=np.int64) + 1) * total // (2 * levels)
-    return kernels.lloyd(shape.counts, shape.sums, _weights_at(shape, ranks), LLOYD_STEPS)
+    return weights.lloyd(shape.counts, shape.sums, _weights_at(shape, ranks), LLOYD_STEPS)
 
 
 def random_centroids(shape: Histogram, levels: int) -> Centroids:
@@ -59,7 +59,7 @@ def random_centroids(shape: Histogram, levels: int) -> Centroids:
     generator = random.Random(0)
     total = int(shape.counts.sum())
     ranks = np.array([int(generator.random() * total) for _ in range(levels)])
-    return kernels.lloyd(shape.counts, shape.sums, _weights_at(shape, ranks), LLOYD_STEPS)
+    return weights.lloyd(shape.counts, shape.sums, _weights_at(shape, ranks), LLOYD_STEPS)
 
 
 def _weights_at(shape: Histogram, ranks: npt.NDArray[np.int64]) -> Centroids:
@@ -83,7 +83,7 @@ def best_centroids(shape: Histogram, levels: int) -> Centroids:
         return min(linear, optimal_centroids(shape, levels), key=lambda c: _price(shape, c))
     if levels > MAX_ALPHABET or _redundancy(shape, linear) <= MAX_REDUNDANCY:
         return linear
-    further = kernels.lloyd(shape.counts, shape.sums, linear, MORE_LLOYD_STEPS)
+    further = weights.lloyd(shape.counts, shape.sums, linear, MORE_LLOYD_STEPS)
     if _redundancy(shape, further) <= MAX_REDUNDANCY:
         return further
     density = density_centroids(shape, levels)
@@ -148,7 +148,7 @@ def assign(values: Weights, cutoff: float, codebook: AnyArray, *, zeros: bool) -
     zeros : bool
         Whether any position is pruned; zero then becomes entry 0.
     """
-    indices = kernels.assign(values, cutoff, thresholds(codebook), int(zeros))
+    indices = weights.assign(values, cutoff, thresholds(codebook), int(zeros))
     if zeros:
         codebook = np.concatenate([np.zeros(1, codebook.dtype), codebook])
     return SharedTensor(indices, codebook, zeros)
@@ -156,7 +156,7 @@ def assign(values: Weights, cutoff: float, codebook: AnyArray, *, zeros: bool) -
 
 def row_errors(values: Weights, shared: SharedTensor, rows: int) -> npt.NDArray[np.float64]:
     """Sum of the squared differences between weights and shared values, for each row."""
-    return kernels.measure(values, shared.indices, shared.codebook.astype(np.float64), rows)
+    return weights.measure(values, shared.indices, shared.codebook.astype(np.float64), rows)
 
 
 def squared_error(values: Weights, shared: SharedTensor) -> float:

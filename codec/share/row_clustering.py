@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import kernels
+from ..kernels import levels
 from ..wire.arrays import AnyArray
 from ..wire.row_classes import BLOCK, MAX_CLASSES, MIN_LENGTH, Runs, one_class
 
@@ -48,15 +48,15 @@ def find_runs(
     shift = max((alphabet - 1).bit_length() - told_apart, 0)
     coarse: AnyArray = symbols >> shift if shift else symbols
     rows = np.arange(shape[0], dtype=np.uint32)
-    counts = kernels.count_runs(coarse, length, rows, rows.size, (alphabet - 1 >> shift) + 1)
+    counts = levels.count_runs(coarse, length, rows, rows.size, (alphabet - 1 >> shift) + 1)
     blocks = -(-symbols.size // BLOCK)
     costs = TABLE_BITS + SEGMENT_BITS * blocks, TABLE_BITS + SEGMENT_BITS
-    least = kernels.coded_bits(np.sum(counts, axis=0)[None, :], costs[0])
+    least = levels.coded_bits(np.sum(counts, axis=0)[None, :], costs[0])
     least -= least // CLASS_PRICE
     best = one_class(symbols.size)
     for classes in CANDIDATES:
         most = min(classes, rows.size, most_classes)
-        found = kernels.classify(counts, most, STEPS, costs, least) if most > 1 else None
+        found = levels.classify(counts, most, STEPS, costs, least) if most > 1 else None
         if found is not None:
             best, least = Runs(length, found[0]), found[1]
     return best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import kernels
+from ..kernels import weights
 from ..wire.arrays import AnyArray, Member, patterns
 
 
@@ -49,8 +49,8 @@ def by_values(array: AnyArray, limit: int) -> SharedTensor | None:
     if array.dtype.itemsize not in (1, 2, 4, 8) or array.size == 0:
         return None
     flat = patterns(array.reshape(-1))
-    values = kernels.distinct(flat, limit)
+    values = weights.distinct(flat, limit)
     if values is None:
         return None
-    indices = kernels.lookup(flat, values)
+    indices = weights.lookup(flat, values)
     return SharedTensor(indices, values.view(array.dtype), has_zero=int(values[0]) == 0)

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels, weights
+from .. import weights
+from ..kernels import levels
+from ..kernels.reference.encode import tiny
 from ..tensor_plan import TensorPlan
 from ..weights import TensorSource
 from ..wire import trellis_states
@@ -46,7 +48,7 @@ class TinyTensor:
         Sums of (w - w')**2 and of w**2.
     """
 
-    positions: kernels.Positions
+    positions: tiny.Positions
     step: float
     dtype: np.dtype[Any]
     values: AnyArray
@@ -56,7 +58,7 @@ class TinyTensor:
 
 def suits(tensor: TensorSource, plan: TensorPlan, numel: int) -> bool:
     """Whether a tensor of so many elements is one of those that `quantize` takes."""
-    if not 0 < numel <= kernels.TINY or plan.quantizer != "grid" or plan.coder != "auto":
+    if not 0 < numel <= tiny.TINY or plan.quantizer != "grid" or plan.coder != "auto":
         return False
     if plan.metric is None or not plan.metric.is_flat or plan.outlying < np.inf:
         return False
@@ -89,7 +91,7 @@ def quantize(arrays: Sequence[AnyArray], steps: Sequence[float]) -> list[TinyTen
     usable = (energies >= weights.LEAST_ENERGY) & (energies <= weights.GREATEST_ENERGY)
     usable &= (apart >= LEAST_STEP) & (apart <= GREATEST_STEP)
     left_out = (~usable).astype(np.uint8)
-    positions = kernels.round_tiny(values, ends, apart, uniform.SLOPE_FACTOR, left_out)
+    positions = levels.round_tiny(values, ends, apart, uniform.SLOPE_FACTOR, left_out)
     decoded = trellis_states.values_at(positions, np.repeat(apart / 2, sizes), dtype)
     errors = _sums(wide - decoded.astype(np.float64), ends)
     halves, kept = (apart / 2).tolist(), (left_out == 0) & np.isfinite(errors)
@@ -108,7 +110,7 @@ def _sums(terms: Floats, ends: npt.NDArray[np.int64]) -> Floats:
     """
     starts = np.concatenate(([0], ends[:-1]))
     sizes = ends - starts
-    table = np.zeros((kernels.TINY, ends.size))
+    table = np.zeros((tiny.TINY, ends.size))
     column = np.repeat(np.arange(ends.size), sizes)
     row = np.arange(terms.size) - np.repeat(starts, sizes)
     with np.errstate(all="ignore"):

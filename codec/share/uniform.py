@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..errors import RecipeError
+from ..kernels import levels as kernels
+from ..kernels import weights
+from ..kernels.reference.encode import runs as encode_runs
 from ..weights import Weights
 from ..wire.arrays import AnyArray
 from ..wire.code_table import MAX_ALPHABET
@@ -102,7 +104,7 @@ def quantize(
 class _FineBins:
     """Weights in bins of a fraction of a step: level k is around bins (k + 1/2) bins_a_step."""
 
-    bins: kernels.Bins
+    bins: encode_runs.Bins
     bins_a_step: int
     lowest: int
     levels: int
@@ -114,7 +116,7 @@ class _FineBins:
 
 
 def _find_bins(values: Weights, step: float) -> _FineBins:
-    summary = kernels.summarize(values)
+    summary = weights.summarize(values)
     if not 0 < step < np.inf:
         raise RecipeError(f"a grid needs a positive step, not {step}")
     ends = summary.minimum / step, summary.maximum / step

@@ -13,11 +13,6 @@ After Deep Compression (Han, Mao, Dally 2016, sections 2 and 3). PyTorch is impo
 
 from __future__ import annotations
 
-try:
-    import torch as _torch  # noqa: F401
-except ImportError:
-    raise ImportError("dcz.training needs PyTorch: pip install dcz[torch]") from None
-
 from .distillation import DistillationLoss
 from .freezing import Freezer
 from .masks import Masks, from_torch_prune, masks_of_zeros, to_torch_prune
@@ -29,6 +24,11 @@ from .schedules import Cubic, Linear, OneShot, Schedule, Steps
 from .scores import SCORES, Score
 from .sharing import Renewal, SharedWeights, Sharing, share
 from .structure import UNITS
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError:
+    raise ImportError("dcz.training needs PyTorch: pip install dcz[torch]") from None
 
 __all__ = [
     "SCORES",

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .. import kernels
 from .. import weights as codec_share
+from ..kernels import weights as kernels
 from ..share import histogram, kmeans
 from .rate import bits_of_counts
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels import Digests as Digests
+from ..kernels.digest import Digests as Digests
 
 AnyArray = npt.NDArray[Any]
 

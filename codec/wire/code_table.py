@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..errors import corrupt
+from ..kernels import coding
 from .varint import Cursor, encode_varint
 
 MAX_ALPHABET = 4096
@@ -48,13 +48,13 @@ def code_lengths(counts: npt.NDArray[np.int64]) -> Lengths:
     uint8[alphabet]
         0 for symbols that do not occur; a symbol that occurs alone has length 1.
     """
-    return kernels.code_lengths(counts, length_limit(counts.size))
+    return coding.code_lengths(counts, length_limit(counts.size))
 
 
 def encode_table(lengths: Lengths) -> bytes:
     """Write the alphabet's size and its code lengths; an alphabet of one needs no lengths."""
     size = encode_varint(lengths.size)
-    return size if lengths.size == 1 else size + kernels.write_lengths(lengths)
+    return size if lengths.size == 1 else size + coding.write_lengths(lengths)
 
 
 def decode_table(cursor: Cursor, what: str) -> Lengths:
@@ -63,6 +63,6 @@ def decode_table(cursor: Cursor, what: str) -> Lengths:
     if alphabet == 1:
         return np.ones(1, np.uint8)
     with corrupt(f"{what} code lengths"):
-        lengths, size = kernels.read_lengths(cursor.rest, alphabet)
+        lengths, size = coding.read_lengths(cursor.rest, alphabet)
     cursor.skip(size)
     return lengths

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .. import kernels
 from ..errors import CorruptError
-from ..kernels import Chunk
+from ..kernels.reference.decode import mixing
+from ..kernels.reference.decode.mixing import Chunk
 from .trellis_states import CHUNK
 from .varint import Cursor, encode_varint
 
@@ -32,7 +32,7 @@ class Geometry:
 
         Leading dimensions of 1 do not count, nor do those whose rows would be too long.
         """
-        while shape and (shape[0] == 1 or math.prod(shape[1:]) > kernels.ROW_LIMIT):
+        while shape and (shape[0] == 1 or math.prod(shape[1:]) > mixing.ROW_LIMIT):
             shape = shape[1:]
         width = shape[-1] if len(shape) > 3 else 1
         return cls(math.prod(shape[1:]), math.prod(shape[2:]), width)
@@ -44,7 +44,7 @@ class Geometry:
     @classmethod
     def decode(cls, cursor: Cursor) -> Geometry:
         """Read what `encode` wrote. Raises CorruptError."""
-        row = cursor.varint("row", low=1, high=kernels.ROW_LIMIT)
+        row = cursor.varint("row", low=1, high=mixing.ROW_LIMIT)
         kernel = cursor.varint("kernel", low=1, high=row)
         width = cursor.varint("width", low=1, high=kernel)
         if row % kernel or kernel % width:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..errors import CorruptError, TruncatedError
+from ..kernels import coding, coding_arguments
 from . import code_table
 from .segments import block_counts, decode_symbols, find_segments, takes_bits
 from .varint import Cursor, encode_varint
 
 BLOCK = 2**18
 MIN_LENGTH = 8
-MAX_CLASSES = kernels.CLASS_LIMIT
+MAX_CLASSES = coding_arguments.CLASS_LIMIT
 
 Counts = npt.NDArray[np.int64]
 
@@ -61,13 +61,13 @@ class Runs:
         """As a frame holds them: number of classes; if they are several, run length and map."""
         if self.count == 1:
             return bytes([1])
-        lengths = code_table.code_lengths(kernels.count_symbols(self.classes, self.count))
+        lengths = code_table.code_lengths(coding.count_symbols(self.classes, self.count))
         starts = np.concatenate(([0], np.cumsum(block_counts(self.classes.size, BLOCK))))
         return (
             bytes([self.count])
             + encode_varint(self.length)
             + code_table.encode_table(lengths)
-            + kernels.encode_segments(self.classes, starts, lengths)[0]
+            + coding.encode_segments(self.classes, starts, lengths)[0]
         )
 
     @classmethod
@@ -89,7 +89,7 @@ class Runs:
         counts = block_counts(number, BLOCK)
         offsets = find_segments(cursor, counts, [takes_bits(lengths)], "class")[:-1]
         classes = decode_symbols(cursor.data, offsets, counts, lengths, "class").astype(np.uint8)
-        if np.count_nonzero(kernels.count_symbols(classes, count)) < count:
+        if np.count_nonzero(coding.count_symbols(classes, count)) < count:
             raise CorruptError("class: one has no run")
         return cls(length, classes)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..errors import corrupt
+from ..kernels import coding
 from .arrays import AnyArray
 from .code_table import Lengths
 from .varint import Cursor
@@ -35,7 +35,7 @@ def find_segments(cursor: Cursor, counts: Offsets, coded: Sequence[bool], what: 
         If they break the format, naming `what` they hold.
     """
     with corrupt(f"{what} segments"):
-        found = kernels.find_segments(cursor.data, cursor.position, counts, coded)
+        found = coding.find_segments(cursor.data, cursor.position, counts, coded)
     cursor.position = int(found[-1])
     return found
 
@@ -43,7 +43,7 @@ def find_segments(cursor: Cursor, counts: Offsets, coded: Sequence[bool], what: 
 def find_blocks(cursor: Cursor, counts: Offsets, coded: Sequence[bool]) -> Offsets:
     """Step over sparse blocks; see `kernels.find_blocks`. Raises CorruptError."""
     with corrupt("gap count, survivor count and segments of a block"):
-        found = kernels.find_blocks(cursor.data, cursor.position, counts, coded)
+        found = coding.find_blocks(cursor.data, cursor.position, counts, coded)
     if counts.size:
         cursor.position = int(found[-1, -1])
     return found
@@ -55,7 +55,7 @@ def decode_symbols(
     """The symbols of some segments as uint16. Raises CorruptError."""
     out = np.empty(int(counts.sum()), np.uint16)
     with corrupt(what):
-        kernels.decode_dense(payload, offsets, counts, lengths, identity(lengths.size), out)
+        coding.decode_dense(payload, offsets, counts, lengths, identity(lengths.size), out)
     return out
 
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import xxhash
 
-from ...codec import kernels
-from ...codec.kernels import Digests
+from ...codec.kernels import coding
+from ...codec.kernels import digest as kernels
+from ...codec.kernels.digest import Digests
 from ...codec.wire.arrays import AnyArray
 
 CHUNK = kernels.DIGEST_CHUNK
@@ -30,7 +31,7 @@ def checksum(*parts: bytes | memoryview) -> int:
 def chunk_digests(array: AnyArray) -> list[int]:
     """XXH3-64 of each chunk of 1 MiB of a contiguous array's bytes, at least one."""
     digests = empty_digests(array.nbytes)
-    kernels.write_digests(array, digests)
+    coding.write_digests(array, digests)
     return [int(digest) for digest in digests]
 
 

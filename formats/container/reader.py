@@ -18,7 +18,7 @@ import numpy as np
 from ...codec import kernels
 from ...codec.decode.frame import FrameDecoder
 from ...codec.errors import ChecksumError, TruncatedError, located
-from ...codec.kernels import Digests
+from ...codec.kernels.digest import Digests
 from ...codec.wire.arrays import AnyArray, numel, split
 from .arena import empty
 from .container import Container

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ... import kernels
 from ...calibration.sensitivity import Factor, Floats32, group_slices
+from ...kernels import levels as kernels
+from ...kernels.reference.decode import mixing
 from ...weights import Weights
 from ...wire import trellis_states
 from ...wire.arrays import AnyArray
@@ -73,7 +74,7 @@ def _by_columns(positions: npt.NDArray[np.int32], rows: int) -> npt.NDArray[np.i
 
 def takes_columns(shape: tuple[int, ...], groups: int) -> bool:
     """Whether columns are long enough for a trellis, and not too long for a file."""
-    return FEWEST_ROWS * groups <= shape[0] <= kernels.ROW_LIMIT
+    return FEWEST_ROWS * groups <= shape[0] <= mixing.ROW_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

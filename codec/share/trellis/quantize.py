@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ... import kernels
 from ...entropy import log2
+from ...kernels import levels as kernels
+from ...kernels.reference.encode import trellis
 from ...weights import Weights
 from ...wire.arrays import AnyArray
 from ...wire.trellis_states import CHUNK, DEFAULT_STATES, Floats, values_at
@@ -127,7 +128,7 @@ def rates_of(
     Raises ValueError if the step is too small.
     """
     classes = _classes(values, shape, step)
-    counts = np.zeros((kernels.RATE_CLASSES, 2, kernels.RATE_LEVELS), np.int64)
+    counts = np.zeros((trellis.RATE_CLASSES, 2, trellis.RATE_LEVELS), np.int64)
     for _ in range(PASSES - 1):
         fewer = min(states, ESTIMATING_STATES)
         counts = _run(values, step, fewer, classes, slope_factor * _rates(counts))[1]
@@ -164,7 +165,7 @@ def _classes(values: Weights, shape: tuple[int, ...], step: float) -> npt.NDArra
     by_row = np.rint(64 * (row - PARTS_BITS)).astype(np.int16)
     by_column = np.rint(64 * column).astype(np.int16)
     quarters = by_row[:, None] + by_column[None, :] >> 4
-    top = kernels.RATE_CLASSES - 1
+    top = trellis.RATE_CLASSES - 1
     found: AnyArray = np.clip(quarters + CLASS_OF_ONE, 0, top).astype(np.uint8)
     return found.reshape(-1)
 
@@ -199,11 +200,11 @@ def _rates(counts: Counts) -> Floats:
 @cache
 def _prior() -> Counts:
     """Frequencies of a geometric distribution for each class."""
-    counts = np.empty((kernels.RATE_CLASSES, 2, kernels.RATE_LEVELS), np.int64)
-    for k in range(kernels.RATE_CLASSES):
+    counts = np.empty((trellis.RATE_CLASSES, 2, trellis.RATE_LEVELS), np.int64)
+    for k in range(trellis.RATE_CLASSES):
         quarters = k - CLASS_OF_ONE
         mean = math.ldexp(_ROOTS[quarters % 4], quarters // 4) / 2
         ratio = mean / (1 + mean)
-        powers = np.cumprod(np.r_[1.0, np.full(kernels.RATE_LEVELS - 1, ratio)])
+        powers = np.cumprod(np.r_[1.0, np.full(trellis.RATE_LEVELS - 1, ratio)])
         counts[k] = np.rint(PRIOR * (1 - ratio) * powers) + 1
     return counts

@@ -1,0 +1,1 @@
+"""What decoders call, in NumPy."""

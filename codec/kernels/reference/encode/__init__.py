@@ -1,0 +1,1 @@
+"""What encoders and quantizers call, in NumPy."""
