@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .decode import registry
 from .encode import choice, context_mixing_group
 from .encode.frame import Frame
 from .pipeline import SMALL, EncodedTensor
 from .share.tiny import TinyTensor
 from .wire.arrays import MAX_GROUP, MAX_MIXED_GROUP
+from .wire.coders import CODERS
 
 FRAME_COST = 9
 
@@ -93,5 +93,5 @@ def _least_together(tensors: Sequence[EncodedTensor]) -> int:
 
 def _cost(merged: Sequence[Merged]) -> int:
     """Bytes of frames, and of what differs in the index."""
-    digests = sum(registry.CODERS[frame.coder].digest_bytes * len(own) for frame, own in merged)
+    digests = sum(CODERS[frame.coder].digest_bytes * len(own) for frame, own in merged)
     return digests + sum(len(frame.payload) + FRAME_COST for frame, _ in merged)

@@ -23,17 +23,8 @@ from corpus import ROOT, format_page
 from workers import Tally
 
 HERE = Path(__file__).parent
-KERNELS = ROOT / "codec" / "kernels"
-SOURCES = (
-    "class_codes.c",
-    "codes.c",
-    "decode.c",
-    "decode_runs.c",
-    "decode_sparse.c",
-    "digest.c",
-    "mixed.c",
-    "planes.c",
-)
+# What only encoders need of the two directions that share a folder does no harm.
+DECODING = ("decode", "both")
 FLAGS = ["-g", "-O1", "-std=c11", "-fno-sanitize-recover=all"]
 SANITIZERS = "-fsanitize=fuzzer,address,undefined"
 MOST_BYTES = 16_384
@@ -44,8 +35,8 @@ def kernels(folder: Path, seconds: int) -> Tally:
     if shutil.which("clang") is None:
         return _left_out("clang is not installed")
     program, corpus = folder / "fuzz_decode", folder / "corpus"
-    sources = [HERE / "fuzz_decode.c", *(KERNELS / name for name in SOURCES)]
-    command = ["clang", *FLAGS, SANITIZERS, "-I", str(KERNELS), *map(str, sources)]
+    sources = [HERE / "fuzz_decode.c", *_decoding_sources()]
+    command = ["clang", *FLAGS, SANITIZERS, *sanitized.include_options(), *map(str, sources)]
     command += ["-o", str(program)]
     subprocess.run(command, check=True)
     corpus.mkdir()
@@ -53,6 +44,10 @@ def kernels(folder: Path, seconds: int) -> Tally:
         (corpus / f"seed-{number}").write_bytes(seed)
     options = [*_options(folder, seconds), "-timeout=20", "-verbosity=0"]
     return _run([program, *options, corpus, HERE / "cases" / "kernels"], folder)
+
+
+def _decoding_sources() -> list[Path]:
+    return [path for name in DECODING for path in sorted((sanitized.KERNELS / name).glob("*.c"))]
 
 
 def container(folder: Path, seconds: int) -> Tally:

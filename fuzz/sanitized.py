@@ -13,10 +13,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+KERNELS = ROOT / "codec" / "kernels" / "c"
 FLAGS = ["-g", "-O1", "-fno-omit-frame-pointer", "-ffp-contract=off", "-std=c11"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
@@ -26,7 +26,7 @@ def build(folder: Path) -> Path:
     copy_package(folder, with_kernels=False)
     extension = folder / "dcz" / "codec" / "kernels" / "_kernels.abi3.so"
     command = ["gcc", "-shared", "-fPIC", *FLAGS, *SANITIZERS, "-DPy_LIMITED_API=0x030b0000"]
-    command += ["-I", sysconfig.get_path("include"), "-o", str(extension)]
+    command += ["-I", sysconfig.get_path("include"), *include_options(), "-o", str(extension)]
     subprocess.run([*command, *sources()], check=True)
     return folder
 
@@ -44,10 +44,13 @@ def copy_package(folder: Path, *, with_kernels: bool) -> None:
 
 
 def sources() -> list[str]:
-    """The kernels' C files, as pyproject.toml lists them."""
-    with open(ROOT / "pyproject.toml", "rb") as stream:
-        setuptools = tomllib.load(stream)["tool"]["setuptools"]
-    return [str(ROOT / name) for name in setuptools["ext-modules"][0]["sources"]]
+    """The kernels' C files."""
+    return sorted(map(str, KERNELS.rglob("*.c")))
+
+
+def include_options() -> list[str]:
+    """The compiler's options for the kernels' headers."""
+    return [f"-I{folder}" for folder in sorted({path.parent for path in KERNELS.rglob("*.h")})]
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -17,6 +17,7 @@ from dcz.codec.encode import context_mixing_group as mixed_group
 from dcz.codec.errors import CorruptError
 from dcz.codec.share.shared_tensor import SharedTensor
 from dcz.codec.wire.arrays import MAX_MIXED_GROUP, Member
+from dcz.codec.wire.coders import MIXING_GROUP
 
 FLOATS = np.dtype(np.float32)
 TWO = [Member(FLOATS, 12, (3, 4)), Member(FLOATS, 5, (5,))]
@@ -93,7 +94,7 @@ def test_a_digest_of_half_the_length_is_compared(tmp_path: Path, dczformat: Modu
     path = tmp_path / "x.dcz"
     dcz.save_file(tensors, path, dcz.Recipe(preset="max"))
     file = dczformat.parse(path.read_bytes())
-    assert [frame.coder for frame in file.frames] == [context_mixing_group.CODER]
+    assert [frame.coder for frame in file.frames] == [MIXING_GROUP]
     for number in range(2):
         for bit in (0, 31):
             file.tensors[number].digest ^= 1 << bit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tracemalloc
 from pathlib import Path
 from types import ModuleType
@@ -142,8 +141,8 @@ def test_counts_in_the_index_are_refused_before_allocation(
 
 def test_limits_are_plain_values() -> None:
     limits = dcz.DecodeLimits(tensors=1)
-    assert dataclasses.replace(limits, tensors=2).tensors == 2
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    assert limits._replace(tensors=2).tensors == 2
+    with pytest.raises(AttributeError):
         limits.tensors = 3  # type: ignore[misc]
 
 

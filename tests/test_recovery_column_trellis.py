@@ -38,7 +38,7 @@ from dcz.codec.wire.varint import encode_varint
 from dcz.formats.container.dtypes import by_numpy
 
 try:
-    from dcz.codec.kernels.native import mixing as native_trellis
+    from dcz.codec.kernels.native import levels as native_trellis
 except ImportError:
     QUANTIZERS: list[ModuleType] = [trellis]
 else:
@@ -82,7 +82,7 @@ def test_closed_paths_end_where_they_began_on_both_backends(
         assert np.all(positions[values == 0] == 0)
 
 
-@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda m: m.__name__[12:])
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda m: m.__name__.split(".")[-1])
 def test_no_closed_path_costs_less(quantizer: ModuleType) -> None:
     rng = np.random.default_rng(1)
     odd, low = TRELLISES[4]

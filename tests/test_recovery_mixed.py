@@ -31,21 +31,22 @@ from dcz.codec.share.trellis import quantize
 from dcz.codec.wire import trellis_states
 
 try:
-    from dcz.codec.kernels.native import mixing
+    from dcz.codec.kernels.native import levels, mixing
 except ImportError:
     CODERS: list[ModuleType] = [reference_mixed]
     QUANTIZERS: list[ModuleType] = [trellis]
 else:
     CODERS = [reference_mixed, mixing]
-    QUANTIZERS = [trellis, mixing]
+    QUANTIZERS = [trellis, levels]
 
 Array = npt.NDArray[Any]
 STATES = list(TRELLISES)
-LARGE = (
-    1 if kernels.BACKEND == "c" else 50
-)  # the other backend takes a fraction of a millisecond each
+# The other backend takes a fraction of a millisecond each.
+LARGE = 1 if kernels.BACKEND == "c" else 50
 coding = pytest.mark.parametrize("coder", CODERS, ids=lambda m: m.__name__.split(".")[-1])
-quantizing = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda m: m.__name__[12:])
+quantizing = pytest.mark.parametrize(
+    "quantizer", QUANTIZERS, ids=lambda m: m.__name__.split(".")[-1]
+)
 
 
 def along_trellis(levels: list[int], states: int) -> Array:

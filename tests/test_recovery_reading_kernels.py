@@ -229,11 +229,10 @@ def test_threads_decode_the_same_tensors(tmp_path: Path) -> None:
 def test_damage_is_reported_with_its_tensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    from dcz.formats.container import digest
-    from dcz.formats.pack import pack
+    from dcz.formats.pack import pack, packer
 
     path = tmp_path / "wrong.dcz"
-    monkeypatch.setattr(digest, "combine", lambda digests: 1)
+    monkeypatch.setattr(packer, "combine", lambda digests: 1)
     monkeypatch.setattr(pack, "verify", lambda archive: None)
     weights = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
     dcz.save_file({"weights": weights}, path)

@@ -16,7 +16,6 @@ from ..wire.arrays import AnyArray, Member, numel
 from ..wire.varint import Cursor
 from .plane_methods import decode_planes, read_planes
 
-CODER = 1
 CHUNK = 1 << 18
 
 PLAIN, ROTATED = range(2)

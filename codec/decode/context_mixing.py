@@ -23,7 +23,6 @@ from ..wire.reconstruction import BY_COLUMNS, Points, Positions, RowPoints, read
 from ..wire.trellis_states import CHUNK
 from ..wire.varint import Cursor
 
-CODER = 6
 PIECE = 1 << 16
 
 

@@ -20,7 +20,6 @@ from ..wire.geometry import Geometry
 from ..wire.reconstruction import Points, Positions, read_points
 from ..wire.varint import Cursor
 
-CODER = 7
 # Reconstruction: that of the member before; by steps without their lowest byte, which is 0.
 AS_BEFORE, SHORT = 7, 8
 # The geometry is not that of the shape.

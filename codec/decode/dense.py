@@ -16,7 +16,6 @@ from ..wire.codebook import gather, read_codebooks, read_index_codes
 from ..wire.segments import block_counts, decode_symbols, find_segments, pieces
 from ..wire.varint import Cursor
 
-CODER = 2
 BLOCK = 65536
 EVERYTHING = slice(None)
 # Blocks whose indices are held in memory at a time, where they are not decoded straight to values.

@@ -9,10 +9,9 @@ symbol of the exponent and the mantissa's first bits, while the other bits are p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import zstandard
 
 from ..errors import CorruptError, corrupt
 from ..kernels import coding
@@ -27,8 +26,7 @@ RAW, CONSTANT, HUFFMAN, ZSTANDARD, LOW_BITS, JOINED = range(6)
 Buffer = bytes | memoryview | AnyArray
 
 
-@dataclass(frozen=True, slots=True)
-class CodedPlane:
+class CodedPlane(NamedTuple):
     """A plane as the payload holds it.
 
     Attributes
@@ -135,6 +133,8 @@ def decode_symbols(plane: CodedPlane, values: AnyArray) -> AnyArray:
 
 
 def _decode_zstandard(plane: CodedPlane) -> bytes:
+    import zstandard
+
     try:
         if zstandard.frame_content_size(plane.data) != plane.symbols:
             raise CorruptError(f"plane: zstandard frame is not of {plane.symbols} bytes")

@@ -22,7 +22,6 @@ from ..wire.row_classes import Runs
 from ..wire.segments import Offsets
 from ..wire.varint import Cursor
 
-CODER = 4
 VALUES, GRID = 0, 1
 
 

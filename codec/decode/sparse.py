@@ -23,7 +23,6 @@ from ..wire.segments import block_counts, find_blocks, pieces
 from ..wire.varint import Cursor
 from .dense import EVERYTHING
 
-CODER = 3
 SPAN = 1 << 18
 # Zero is an entry too.
 MAX_SURVIVING_LEVELS = MAX_LEVELS - 1

@@ -11,7 +11,6 @@ from ..kernels import coding
 from ..kernels.digest import Digests
 from ..wire.arrays import AnyArray, Member, numel
 
-CODER = 0
 UNIT = 65536
 
 

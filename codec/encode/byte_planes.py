@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import ml_dtypes
 import numpy as np
 
-from ..decode.byte_planes import CHUNK, CODER, PLAIN, ROTATED
+from ..decode.byte_planes import CHUNK, PLAIN, ROTATED
 from ..decode.plane_methods import Buffer
 from ..kernels import planes
 from ..report.description import Description, Parts, count_nonzero
 from ..report.planes import PlaneStatistics
 from ..wire.arrays import AnyArray
+from ..wire.coders import BYTE_PLANES
 from .frame import Frame
 from .plane_choice import EncodedPlane, encode_planes
 
@@ -51,7 +52,7 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     parts.add("lossless", payload.size)
     nonzero = _nonzero(arrays, zeros)
     description = Description(parts.sizes, statistics.streams(), (0,) * len(arrays), nonzero)
-    return Frame(CODER, payload.written(), description)
+    return Frame(BYTE_PLANES, payload.written(), description)
 
 
 def _nonzero(arrays: Sequence[AnyArray], zeros: int) -> tuple[int, ...]:

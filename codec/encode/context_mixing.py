@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..decode.context_mixing import CODER, _by_columns
+from ..decode.context_mixing import _by_columns
 from ..kernels import mixing
 from ..report.mixing import Layout, PositionCounts, describe_layout, values_in_use
 from ..share.shared_tensor import SharedTensor
@@ -13,6 +13,7 @@ from ..share.trellis.feedback import ColumnRowTrellisTensor, ColumnTrellisTensor
 from ..share.trellis.per_row import RowTrellisTensor
 from ..share.trellis.quantize import TrellisTensor
 from ..wire.arrays import is_floating
+from ..wire.coders import MIXING
 from ..wire.geometry import Geometry
 from ..wire.reconstruction import (
     BY_COLUMNS,
@@ -57,7 +58,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     counts = PositionCounts()
     counts.add(points, positions, 0)
     return Frame(
-        CODER,
+        MIXING,
         b"".join([head, framing, *coded]),
         describe_layout(layout, *values_in_use(points, counts)),
     )

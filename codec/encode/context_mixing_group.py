@@ -7,12 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from ..decode.context_mixing_group import AS_BEFORE, CODER, OWN_GEOMETRY, SHORT
+from ..decode.context_mixing_group import AS_BEFORE, OWN_GEOMETRY, SHORT
 from ..kernels import mixing
 from ..report.mixing import describe_tensors
 from ..share.shared_tensor import SharedTensor
 from ..share.tiny import TinyTensor
 from ..share.trellis.quantize import TrellisTensor
+from ..wire.coders import MIXING_GROUP
 from ..wire.geometry import Geometry
 from ..wire.reconstruction import Points, Positions, TrellisPoints
 from . import context_mixing
@@ -58,7 +59,7 @@ def encode(
         chunks.append(geometry.whole(places.size))
     code = mixing.encode_mixed_group(np.concatenate(positions), chunks, states)
     described = partial(describe_tensors, points, positions, len(head), len(code))
-    return Frame(CODER, bytes(head) + code, described)
+    return Frame(MIXING_GROUP, bytes(head) + code, described)
 
 
 def _best_geometry(positions: Positions, shape: tuple[int, ...]) -> Geometry:

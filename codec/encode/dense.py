@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from ..decode.dense import BLOCK, CODER
+from ..decode.dense import BLOCK
 from ..entropy import cross_entropy_bits
 from ..kernels import coding
 from ..report.census import moments_by_member, nonzero_by_member
@@ -19,6 +19,7 @@ from ..wire import code_table
 from ..wire.arrays import AnyArray
 from ..wire.code_table import Lengths
 from ..wire.codebook import write_codebooks
+from ..wire.coders import DENSE
 from ..wire.segments import Offsets, block_counts
 from .frame import Frame
 
@@ -141,13 +142,13 @@ class Draft:
         tables = b"".join(stream.table for stream in self.streams)
         payload = self.codebooks + tables + interleave(coded)
         if len(self.tensors) > 1 or len(self.streams) > 1:
-            return Frame(CODER, payload, self._describe(sizes))
+            return Frame(DENSE, payload, self._describe(sizes))
         # What is described later must not hold on to the indices.
         kept = replace(self.streams[0], symbols=self.streams[0].symbols[:0].copy())
         first = self.tensors[0]
         bare = SharedTensor(kept.symbols, first.codebook, first.has_zero)
         later = Draft([bare], self.codebooks, (kept,))
-        return Frame(CODER, payload, partial(later._describe, sizes))
+        return Frame(DENSE, payload, partial(later._describe, sizes))
 
     def _describe(self, sizes: Sequence[int]) -> Description:
         """What the frame holds, given the bytes of each coded stream."""

@@ -14,7 +14,7 @@ class Frame:
     Attributes
     ----------
     coder : int
-        Which coder reads the payload, a key of `coders.CODERS`.
+        Which coder reads the payload, a key of `wire.coders.CODERS`.
     payload : bytes or memoryview
         The coded bytes.
     described : Description or callable

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..decode.row_classes import CODER, GRID, VALUES
+from ..decode.row_classes import GRID, VALUES
 from ..kernels import coding, coding_arguments
 from ..kernels import levels as kernels
 from ..kernels.coding_arguments import PAIRED_BYTES_LIMIT
@@ -22,6 +22,7 @@ from ..wire import code_table
 from ..wire.arrays import AnyArray
 from ..wire.code_table import MAX_ALPHABET
 from ..wire.codebook import write_codebooks
+from ..wire.coders import ROW_CLASSES
 from ..wire.row_classes import BLOCK, Runs, segment_sizes
 from ..wire.segments import Offsets, takes_bits
 from .class_table import ClassTable
@@ -150,7 +151,9 @@ class Draft:
         layout = Layout(len(self.codebook), len(self.class_map), len(tables), len(data))
         payload = self.codebook + self.class_map + tables + data
         return Frame(
-            CODER, payload, describe_layout(layout, counts, bits, self.runs, self.tensor.codebook)
+            ROW_CLASSES,
+            payload,
+            describe_layout(layout, counts, bits, self.runs, self.tensor.codebook),
         )
 
 
@@ -172,7 +175,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     bits = sum(each.bits for each in coded)
     described = partial(describe_layout, layout, counts, bits, runs, tensor.codebook)
     least = tensor.codebook.nbytes + sum(each.least for each in coded)
-    return Frame(CODER, b"".join((book, class_map, tables, data)), described, least)
+    return Frame(ROW_CLASSES, b"".join((book, class_map, tables, data)), described, least)
 
 
 def codable(tensor: SharedTensor) -> bool:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..decode.sparse import CODER, SPAN
+from ..decode.sparse import SPAN
 from ..entropy import entropy_bits
 from ..kernels import coding
 from ..report.description import Description, Moments, Parts
 from ..share.shared_tensor import SharedTensor
 from ..wire.arrays import AnyArray
 from ..wire.codebook import write_codebooks
+from ..wire.coders import SPARSE
 from ..wire.varint import encode_varint
 from .dense import Stream, concatenate, index_streams, make_stream
 from .frame import Frame
@@ -84,7 +85,7 @@ class Draft:
             nonzero=self.nonzero,
             moments=self.moments,
         )
-        return Frame(CODER, codebooks + tables + blocks, description)
+        return Frame(SPARSE, codebooks + tables + blocks, description)
 
     def _headers(self) -> list[bytes]:
         counts = zip(np.diff(self.gap_starts), np.diff(self.survivor_starts), strict=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..decode.stored import CODER
 from ..report.description import Description, Parts, count_nonzero
 from ..wire.arrays import AnyArray
+from ..wire.coders import STORED
 from .frame import Frame
 
 
@@ -16,4 +16,4 @@ def encode(arrays: Sequence[AnyArray]) -> Frame:
     parts = Parts()
     parts.add("lossless", len(payload))
     nonzero = tuple(count_nonzero(array) for array in arrays)
-    return Frame(CODER, payload, Description(parts.sizes, (), (0,) * len(arrays), nonzero))
+    return Frame(STORED, payload, Description(parts.sizes, (), (0,) * len(arrays), nonzero))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,7 @@ PAIRED_BYTES_LIMIT = 4
 PAIRS, BITMAP = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class ClassCodes:
+class ClassCodes(NamedTuple):
     """The codes of all classes, one behind the other.
 
     Attributes

@@ -6,8 +6,7 @@ A frame is one or more tensors of one dtype, laid end to end as one flat array a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,7 @@ MAX_MIXED_GROUP = 1 << 19
 _UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One tensor of a frame: its dtype, its number of elements, and its shape where that counts."""
 
     dtype: np.dtype[Any]

@@ -8,7 +8,7 @@ that little is lost, and decoding tables stay small.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ from .varint import Cursor, encode_varint
 MAX_LEVELS = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """A code as a decoder met it.
 
     Attributes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import CorruptError
 from ..kernels.reference.decode import mixing
@@ -12,8 +12,7 @@ from .trellis_states import CHUNK
 from .varint import Cursor, encode_varint
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(NamedTuple):
     """How a tensor's elements neighbour each other.
 
     Attributes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ PARTS_OF_STEP = 64
 MAX_LOWEST = 2**16
 
 
-@dataclass(frozen=True, slots=True)
-class GridBook:
+class GridBook(NamedTuple):
     """A codebook of consecutive multiples of a step, the ones around zero corrected.
 
     Attributes

@@ -7,8 +7,6 @@ it shortest, each class takes the code that suits its rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,7 +23,6 @@ MAX_CLASSES = coding_arguments.CLASS_LIMIT
 Counts = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
 class Runs:
     """How a tensor is cut into runs, and their classes.
 
@@ -37,8 +34,11 @@ class Runs:
         The class of each run; all classes from 0 to the greatest are used.
     """
 
-    length: int
-    classes: npt.NDArray[np.uint8]
+    __slots__ = ("classes", "length")
+
+    def __init__(self, length: int, classes: npt.NDArray[np.uint8]) -> None:
+        self.length = length
+        self.classes = classes
 
     @property
     def count(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import CorruptError, TruncatedError
 
 MAX_BYTES = 10
@@ -22,7 +20,6 @@ def encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
-@dataclass(slots=True)
 class Cursor:
     """Reads consecutive fields of a buffer and never past its end.
 
@@ -34,8 +31,11 @@ class Cursor:
         Offset of the next field, in bytes.
     """
 
-    data: memoryview
-    position: int = 0
+    __slots__ = ("data", "position")
+
+    def __init__(self, data: memoryview, position: int = 0) -> None:
+        self.data = data
+        self.position = position
 
     @property
     def remaining(self) -> int:

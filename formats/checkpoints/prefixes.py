@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ...codec.errors import InputError
 from .base import Array, Checkpoint
@@ -69,7 +68,7 @@ class PlainNames(Checkpoint):
         self._checkpoint = checkpoint
         self._original = {new: old for old, new in plain.items()}
         self.tensors = {
-            plain[name]: replace(info, name=plain[name])
+            plain[name]: info._replace(name=plain[name])
             for name, info in checkpoint.tensors.items()
         }
         self.ties = {plain[name]: plain[first] for name, first in checkpoint.ties.items()}

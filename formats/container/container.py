@@ -7,17 +7,20 @@ the index, and at frames only when their tensors are asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...codec.decode.frame import FrameDecoder
-from ...codec.decode.registry import CODERS, open_frame
+from ...codec.decode.registry import open_frame
 from ...codec.errors import ChecksumError, CorruptError, LimitError, TruncatedError, VersionError
 from ...codec.wire.arrays import Member, numel
+from ...codec.wire.coders import CODERS
 from .digest import checksum
 from .index import FrameEntry, decode_index
 from .limits import Budget, DecodeLimits
+
+if TYPE_CHECKING:
+    from ...codec.decode.frame import FrameDecoder
 
 MAGIC = b"\x89DCZ\r\n\x1a"
 VERSION = 1
@@ -26,36 +29,14 @@ END_MAGIC = b"ZCD\x1a"
 TRAILER_BYTES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Where the bytes outside the frames are, in bytes.
-
-    Attributes
-    ----------
-    header : int
-        Header and trailer without the index's checksum.
-    index : int
-        The index without frame checksums, digests and metadata.
-    checksums : int
-        Frame checksums, tensor digests and the index's checksum.
-    metadata : int
-        The user's metadata, as stored.
-    """
-
-    header: int
-    index: int
-    checksums: int
-    metadata: int
-
-
 class Container:
     """A parsed file.
 
     Attributes
     ----------
     index : Index
-    size : int
-        Of the file, in bytes.
+    size, index_bytes : int
+        Of the file and of its index.
     """
 
     def __init__(self, data: memoryview, limits: DecodeLimits) -> None:
@@ -74,7 +55,7 @@ class Container:
         index_start, index_data = _find_index(data, limits)
         self.index = decode_index(index_data, limits, Budget(len(data) + limits.index_memory))
         self.size = len(data)
-        self._index_bytes = len(index_data)
+        self.index_bytes = len(index_data)
         self._payloads = _cut(data[len(HEADER) : index_start], self.index.frames)
         self._members: list[list[Member]] = [[] for _ in self.index.frames]
         for tensor in self.index.tensors.values():
@@ -101,20 +82,6 @@ class Container:
     def coder_name(self, frame: int) -> str:
         """What reports call the coder of a frame."""
         return CODERS[self.index.frames[frame].coder].name
-
-    def sizes(self) -> Sizes:
-        """Where the bytes outside the frames are."""
-        index = self.index
-        stored = [tensor for tensor in index.tensors.values() if tensor.alias_of is None]
-        digests = sum(index.frames[t.frame].digest_bytes for t in stored)
-        metadata = index.metadata_bytes
-        checksums = 4 * len(index.frames) + digests
-        return Sizes(
-            header=len(HEADER) + TRAILER_BYTES - 4,
-            index=self._index_bytes - metadata - checksums,
-            checksums=checksums + 4,
-            metadata=metadata,
-        )
 
 
 def _check_header(data: memoryview) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from importlib import import_module
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-import ml_dtypes
 import numpy as np
 
 from ...codec.errors import UnsupportedError
@@ -14,16 +13,15 @@ NumpyDType: TypeAlias = np.dtype[Any]
 Kind: TypeAlias = Literal["float", "scale", "integer", "bool", "complex"]
 
 
-@dataclass(frozen=True, slots=True)
-class DType:
+class DType(NamedTuple):
     """One element type.
 
     Parameters
     ----------
     code : int
         Its number in a `.dcz` file, below 64, never renumbered.
-    numpy : numpy.dtype
-        Little-endian; from ml_dtypes where NumPy has none of its own.
+    name : str
+        NumPy's, or that of ml_dtypes, which is also what messages and reports show.
     kind : str
         "scale" is a power of two without sign or zero (float8_e8m0fnu): it scales
         quantized weights and is never one, so it is kept apart from "float".
@@ -32,15 +30,18 @@ class DType:
     """
 
     code: int
-    numpy: NumpyDType
+    name: str
     kind: Kind
     safetensors: str | None
     torch: str | None
 
     @property
-    def name(self) -> str:
-        """The NumPy name, which is also what messages and reports show."""
-        return self.numpy.name
+    def numpy(self) -> NumpyDType:
+        """Little-endian; from ml_dtypes, which is imported then, where NumPy has none."""
+        if self.is_native:
+            return np.dtype(self.name)
+        own: NumpyDType = np.dtype(getattr(import_module("ml_dtypes"), self.name))
+        return own
 
     @property
     def itemsize(self) -> int:
@@ -55,34 +56,33 @@ class DType:
     @property
     def is_native(self) -> bool:
         """True if NumPy has the type itself, so that its own file formats can hold it."""
-        return self.numpy.isbuiltin == 1
+        return not self.name.startswith(("bfloat", "float8"))
 
 
 DTYPES = (
-    DType(1, np.dtype(np.float32), "float", "F32", "float32"),
-    DType(2, np.dtype(np.float16), "float", "F16", "float16"),
-    DType(3, np.dtype(ml_dtypes.bfloat16), "float", "BF16", "bfloat16"),
-    DType(4, np.dtype(np.float64), "float", "F64", "float64"),
-    DType(5, np.dtype(ml_dtypes.float8_e4m3fn), "float", "F8_E4M3", "float8_e4m3fn"),
-    DType(6, np.dtype(ml_dtypes.float8_e5m2), "float", "F8_E5M2", "float8_e5m2"),
-    DType(7, np.dtype(ml_dtypes.float8_e4m3fnuz), "float", "F8_E4M3FNUZ", "float8_e4m3fnuz"),
-    DType(8, np.dtype(ml_dtypes.float8_e5m2fnuz), "float", "F8_E5M2FNUZ", "float8_e5m2fnuz"),
-    DType(9, np.dtype(ml_dtypes.float8_e8m0fnu), "scale", "F8_E8M0", "float8_e8m0fnu"),
-    DType(10, np.dtype(np.int8), "integer", "I8", "int8"),
-    DType(11, np.dtype(np.uint8), "integer", "U8", "uint8"),
-    DType(12, np.dtype(np.int16), "integer", "I16", "int16"),
-    DType(13, np.dtype(np.uint16), "integer", "U16", "uint16"),
-    DType(14, np.dtype(np.int32), "integer", "I32", "int32"),
-    DType(15, np.dtype(np.uint32), "integer", "U32", "uint32"),
-    DType(16, np.dtype(np.int64), "integer", "I64", "int64"),
-    DType(17, np.dtype(np.uint64), "integer", "U64", "uint64"),
-    DType(18, np.dtype(np.bool_), "bool", "BOOL", "bool"),
-    DType(19, np.dtype(np.complex64), "complex", "C64", "complex64"),
-    DType(20, np.dtype(np.complex128), "complex", None, "complex128"),
+    DType(1, "float32", "float", "F32", "float32"),
+    DType(2, "float16", "float", "F16", "float16"),
+    DType(3, "bfloat16", "float", "BF16", "bfloat16"),
+    DType(4, "float64", "float", "F64", "float64"),
+    DType(5, "float8_e4m3fn", "float", "F8_E4M3", "float8_e4m3fn"),
+    DType(6, "float8_e5m2", "float", "F8_E5M2", "float8_e5m2"),
+    DType(7, "float8_e4m3fnuz", "float", "F8_E4M3FNUZ", "float8_e4m3fnuz"),
+    DType(8, "float8_e5m2fnuz", "float", "F8_E5M2FNUZ", "float8_e5m2fnuz"),
+    DType(9, "float8_e8m0fnu", "scale", "F8_E8M0", "float8_e8m0fnu"),
+    DType(10, "int8", "integer", "I8", "int8"),
+    DType(11, "uint8", "integer", "U8", "uint8"),
+    DType(12, "int16", "integer", "I16", "int16"),
+    DType(13, "uint16", "integer", "U16", "uint16"),
+    DType(14, "int32", "integer", "I32", "int32"),
+    DType(15, "uint32", "integer", "U32", "uint32"),
+    DType(16, "int64", "integer", "I64", "int64"),
+    DType(17, "uint64", "integer", "U64", "uint64"),
+    DType(18, "bool", "bool", "BOOL", "bool"),
+    DType(19, "complex64", "complex", "C64", "complex64"),
+    DType(20, "complex128", "complex", None, "complex128"),
 )
 
 _BY_CODE = {row.code: row for row in DTYPES}
-_BY_NUMPY = {row.numpy: row for row in DTYPES}
 _BY_NAME = {row.name: row for row in DTYPES}
 _BY_SAFETENSORS = {row.safetensors: row for row in DTYPES if row.safetensors is not None}
 _BY_TORCH = {row.torch: row for row in DTYPES if row.torch is not None}
@@ -95,8 +95,7 @@ def by_code(code: int) -> DType:
 
 def by_numpy(dtype: NumpyDType) -> DType:
     """Return the row of a NumPy dtype of either byte order; UnsupportedError if there is none."""
-    row = _BY_NUMPY.get(dtype)
-    return row if row is not None else _found(_BY_NAME.get(dtype.name), f"NumPy dtype {dtype}")
+    return _found(_BY_NAME.get(dtype.name), f"NumPy dtype {dtype}")
 
 
 def by_safetensors(name: str) -> DType:

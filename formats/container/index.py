@@ -6,14 +6,13 @@ import math
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from ...codec.decode.registry import CODERS
 from ...codec.errors import CorruptError, LimitError, UnsupportedError, VersionError, located
+from ...codec.wire.coders import CODERS
 from ...codec.wire.varint import Cursor
 from .dtypes import DType, NumpyDType, by_code
 from .limits import Budget, DecodeLimits
-from .metadata import decode_metadata
 from .tensor_info import TensorInfo, check_size
 
 EXACT, APPROXIMATE, TIED, COPY = range(4)
@@ -24,8 +23,7 @@ _FLOAT64 = struct.Struct("<d")
 _FRAME_MEMORY, _TENSOR_MEMORY, _SIZE_MEMORY = 512, 512, 40
 
 
-@dataclass(frozen=True, slots=True)
-class FrameEntry:
+class FrameEntry(NamedTuple):
     """A frame in the file.
 
     Attributes
@@ -48,8 +46,7 @@ class FrameEntry:
         return CODERS[self.coder].digest_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """A tensor in the file.
 
     Attributes
@@ -76,7 +73,6 @@ class TensorEntry:
     tied: bool = False
 
 
-@dataclass(slots=True)
 class Index:
     """All that a file says of its content besides the frames themselves.
 
@@ -95,11 +91,14 @@ class Index:
         What the metadata take in the file, known once it was read.
     """
 
-    frames: list[FrameEntry] = field(default_factory=list)
-    tensors: dict[str, TensorEntry] = field(default_factory=dict)
-    relative_error: float | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    metadata_bytes: int = 0
+    __slots__ = ("frames", "metadata", "metadata_bytes", "relative_error", "tensors")
+
+    def __init__(self) -> None:
+        self.frames: list[FrameEntry] = []
+        self.tensors: dict[str, TensorEntry] = {}
+        self.relative_error: float | None = None
+        self.metadata: dict[str, str] = {}
+        self.metadata_bytes = 0
 
 
 def decode_index(data: memoryview, limits: DecodeLimits, budget: Budget) -> Index:
@@ -130,11 +129,21 @@ def decode_index(data: memoryview, limits: DecodeLimits, budget: Budget) -> Inde
     if any(tensor.relative_error is not None for tensor in index.tensors.values()):
         index.relative_error = _error(cursor, _FLOAT64)
     start = cursor.position
-    index.metadata = decode_metadata(cursor, limits, budget)
+    index.metadata = _decode_metadata(cursor, limits, budget)
     index.metadata_bytes = cursor.position - start
     cursor.finish("index")
     _check_frames_used(index)
     return index
+
+
+def _decode_metadata(cursor: Cursor, limits: DecodeLimits, budget: Budget) -> dict[str, str]:
+    """The user's metadata; a file without any does not import what parses them."""
+    if bytes(cursor.rest[:1]) == b"\0":
+        cursor.skip(1)
+        return {}
+    from .metadata import decode_metadata
+
+    return decode_metadata(cursor, limits, budget)
 
 
 def _decode_frame(cursor: Cursor) -> FrameEntry:

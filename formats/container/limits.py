@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from ...codec.errors import LimitError
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeLimits:
+class DecodeLimits(NamedTuple):
     """Upper bounds for what a `.dcz` file may declare.
 
     The defaults let every plausible checkpoint through; a program that opens files from strangers
@@ -52,7 +51,7 @@ def parse_limits(texts: Iterable[str]) -> DecodeLimits:
     ValueError
         If one names no field of `DecodeLimits`, or is not a whole number.
     """
-    names = [field.name for field in fields(DecodeLimits)]
+    names = DecodeLimits._fields
     given = {}
     for text in texts:
         name, _, value = text.partition("=")

@@ -7,16 +7,14 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ...codec import kernels
-from ...codec.decode.frame import FrameDecoder
 from ...codec.errors import ChecksumError, TruncatedError, located
 from ...codec.kernels.digest import Digests
 from ...codec.wire.arrays import AnyArray, numel, split
@@ -26,6 +24,11 @@ from .digest import CHUNK, combine, empty_digests, tensor_digest
 from .index import TensorEntry
 from .limits import DEFAULT_LIMITS, DecodeLimits
 from .tensor_info import TensorInfo
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ...codec.decode.frame import FrameDecoder
 
 Path = str | os.PathLike[str]
 
@@ -302,6 +305,8 @@ class Reader(Mapping[str, AnyArray]):
             self._start_over()
         with self._lock:
             if self._threads is None:
+                from concurrent.futures import ThreadPoolExecutor
+
                 self._threads = ThreadPoolExecutor(self._jobs, thread_name_prefix="dcz")
             return self._threads
 

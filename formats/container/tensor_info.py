@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...codec.errors import UnsupportedError
 from .dtypes import NumpyDType
@@ -13,8 +13,7 @@ MAX_DIMENSIONS = 32  # the limit of NumPy 1; NumPy 2 has 64
 MAX_BYTES = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """Name, element type and shape of a tensor."""
 
     name: str

@@ -239,9 +239,12 @@ class Packer:
                 alias_of=original,
                 tied=name in checkpoint.ties,
             )
-        exact = all(entry.relative_error is None for entry in tensors.values())
-        error = None if exact else self.errors.relative
-        return Index(writer.frames, tensors, error, dict(checkpoint.metadata))
+        index = Index()
+        index.frames, index.tensors = writer.frames, tensors
+        if any(entry.relative_error is not None for entry in tensors.values()):
+            index.relative_error = self.errors.relative
+        index.metadata = dict(checkpoint.metadata)
+        return index
 
 
 def _batches(

@@ -13,8 +13,23 @@ from ...codec.report.describe import describe
 from ...codec.report.description import Description
 from ...codec.report.report import Alias, FrameSummary, MemberSummary, Report, build_report
 from ...codec.wire.arrays import AnyArray, numel
+from ..container.container import HEADER, TRAILER_BYTES, Container
 from ..container.limits import DEFAULT_LIMITS, DecodeLimits
 from ..container.reader import Reader
+
+
+def _bytes_outside_frames(container: Container) -> dict[str, int]:
+    """Bytes of the file's parts; the index is told without checksums, digests and metadata."""
+    index = container.index
+    stored = [tensor for tensor in index.tensors.values() if tensor.alias_of is None]
+    digests = sum(index.frames[tensor.frame].digest_bytes for tensor in stored)
+    checksums = 4 * len(index.frames) + digests
+    return {
+        "index": container.index_bytes - index.metadata_bytes - checksums,
+        "checksums": checksums + 4,  # and the index's own
+        "metadata": index.metadata_bytes,
+        "header": len(HEADER) + TRAILER_BYTES - 4,
+    }
 
 
 class Archive(Reader):
@@ -36,16 +51,10 @@ class Archive(Reader):
             for name, entry in index.tensors.items()
             if entry.alias_of is not None
         ]
-        sizes = self.container.sizes()
         return build_report(
             frames,
             aliases,
-            {
-                "index": sizes.index,
-                "checksums": sizes.checksums,
-                "metadata": sizes.metadata,
-                "header": sizes.header,
-            },
+            _bytes_outside_frames(self.container),
             order=list(index.tensors),
             relative_error=index.relative_error or 0.0,
             metadata=index.metadata,

@@ -1,7 +1,7 @@
 /* Byte planes: elements cut into their bytes and put together again.
  *
  * Pure loops over memory that the caller owns; nothing is allocated and no argument is checked
- * (bind_planes.c does both). reference_planes.py defines every result. */
+ * (bind_planes.c does both). reference/decode/planes.py defines every result. */
 #ifndef DCZ_PLANES_H
 #define DCZ_PLANES_H
 

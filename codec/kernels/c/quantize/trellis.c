@@ -1,4 +1,4 @@
-/* Dependent quantization; reference_trellis.py says the same in NumPy. */
+/* Dependent quantization; reference/encode/trellis.py says the same in NumPy. */
 #include "trellis.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Kernels over weights: statistics, histograms, clustering, assignment.
  *
  * Pure loops: no allocation, no Python, no check of arguments (the files bind_*.c do all three).
- * reference_weights.py defines every result, to the last bit; so this must be compiled without
+ * reference/encode/weights.py defines every result, to the last bit; so this must be compiled without
  * contraction (-ffp-contract=off) and without -ffast-math.
  */
 #ifndef DCZ_WEIGHTS_H

@@ -3,7 +3,7 @@
 A survivor is a value with w != 0 and |w| >= cutoff, compared in double. Sums of doubles are taken
 in eight lanes: lane j adds elements j, j + 8, j + 16, ... in order, and the lanes are added in
 order at the end. Arrays are one-dimensional; values are float32 or float64. Memory is bounded by
-chunks. Clustering is in `reference_cluster`.
+chunks. Clustering is in `cluster`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from ...weight_arguments import (
 from .cluster import cluster, cube_root, lloyd
 
 __all__ = [
-    "Summary",
     "assign",
     "cluster",
     "count_cells",
