@@ -2,8 +2,8 @@
 
     python benchmarks/fidelity.py [--only minilm crepe] [-o FOLDER]
 
-Networks that `--only` leaves out keep the figures of the run before. SmolLM2 wants the packages
-gguf and tokenizers, NudeNet onnx and onnxruntime, and the networks of images Pillow.
+Networks that `--only` leaves out keep the figures of the run before. The language models want the
+packages gguf and tokenizers, NudeNet and the ViT onnx and onnxruntime, networks of images Pillow.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from fidelity_images import classifier, object_detector, reader, text_detector
 from fidelity_network import Network
 from fidelity_page import page, reached
 from fidelity_rows import Measured, measure, restored
-from fidelity_text import language_model, sentences
+from fidelity_text import sentences, smollm
 
 HERE = Path(__file__).parent
 NETWORKS: dict[str, Callable[[], Network]] = {
     "minilm": sentences,
     "efficientnet": classifier,
-    "smollm2": language_model,
+    "smollm2": smollm,
     "crepe": partial(pitch, "crepe"),
     "crepe-tiny": partial(pitch, "crepe-tiny"),
     "resemblyzer": speaker,
