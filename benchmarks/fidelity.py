@@ -22,13 +22,14 @@ from fidelity_images import classifier, object_detector, reader, text_detector
 from fidelity_network import Network
 from fidelity_page import page, reached
 from fidelity_rows import Measured, measure, restored
-from fidelity_text import sentences, smollm
+from fidelity_text import gemma3, sentences, smollm
 
 HERE = Path(__file__).parent
 NETWORKS: dict[str, Callable[[], Network]] = {
     "minilm": sentences,
     "efficientnet": classifier,
     "smollm2": smollm,
+    "gemma3": gemma3,
     "crepe": partial(pitch, "crepe"),
     "crepe-tiny": partial(pitch, "crepe-tiny"),
     "resemblyzer": speaker,

@@ -1,7 +1,8 @@
-"""Networks that read text: sentence embeddings, and a language model."""
+"""Networks that read text: sentence embeddings, and two language models."""
 
 from __future__ import annotations
 
+import gemma
 import minilm
 import smollm2
 import torch
@@ -46,6 +47,17 @@ def smollm() -> Network:
     return Network(
         "SmolLM2-135M", "language", lambda: dict(model.weights), outputs, DIVERGENCE, held_out=False
     )
+
+
+def gemma3() -> Network:
+    """Gemma 3 270M: the next token's probabilities, after 256 tokens of Python's reference."""
+    model = gemma.read(fetch("gemma3"))
+    tokens = model.tokens(reference()[:2000])[:256]
+
+    def outputs(state: State) -> Tensor:
+        return torch.log_softmax(gemma.logits(state, tokens), -1)
+
+    return Network("Gemma 3 270M", "language", lambda: dict(model.weights), outputs, DIVERGENCE)
 
 
 def reference() -> str:
