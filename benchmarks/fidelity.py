@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from fidelity_audio import pitch, speaker
-from fidelity_images import classifier, object_detector, reader, text_detector
+from fidelity_images import classifier, focus_finder, object_detector, reader, text_detector
 from fidelity_network import Network
 from fidelity_page import page, reached
 from fidelity_rows import Measured, measure, restored
@@ -36,6 +36,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "craft": text_detector,
     "english-g2": reader,
     "nudenet": object_detector,
+    "vit-focus": focus_finder,
 }
 
 
