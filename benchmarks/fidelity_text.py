@@ -1,7 +1,8 @@
-"""Networks that read text: sentence embeddings, and a language model."""
+"""Networks that read text: sentence embeddings, and two language models."""
 
 from __future__ import annotations
 
+import gemma
 import minilm
 import smollm2
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 # Sentences of each kind, from a place where calibrated.py takes its test sentences.
 _FIRST, _LAST = 700, 760
-TOKENS = 512
 
 
 def sentences() -> Network:
@@ -34,10 +34,10 @@ def sentences() -> Network:
     )
 
 
-def language_model() -> Network:
+def smollm() -> Network:
     """SmolLM2-135M: the next token's probabilities, after 512 tokens of Python's reference."""
     model = smollm2.read(fetch("smollm2"))
-    tokens = model.tokens(smollm2.text())[:TOKENS].reshape(2, -1)
+    tokens = model.tokens(reference())[:512].reshape(2, -1)
 
     def outputs(state: State) -> Tensor:
         return torch.cat(
@@ -47,3 +47,21 @@ def language_model() -> Network:
     return Network(
         "SmolLM2-135M", "language", lambda: dict(model.weights), outputs, DIVERGENCE, held_out=False
     )
+
+
+def gemma3() -> Network:
+    """Gemma 3 270M: the next token's probabilities, after 256 tokens of Python's reference."""
+    model = gemma.read(fetch("gemma3"))
+    tokens = model.tokens(reference()[:2000])[:256]
+
+    def outputs(state: State) -> Tensor:
+        return torch.log_softmax(gemma.logits(state, tokens), -1)
+
+    return Network("Gemma 3 270M", "language", lambda: dict(model.weights), outputs, DIVERGENCE)
+
+
+def reference() -> str:
+    """Some pages of Python's language reference, which ships with it."""
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name] for name in ("typesmapping", "execmodel", "specialnames"))

