@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from .formats.pack import calibration as calibration
     from .formats.pack.calibration import pack_model
     from .formats.pack.everything import pack_everything
-    from .formats.pack.pack import pack
-    from .formats.pack.save import save_file, save_state_dict
+    from .formats.pack.pack import pack, save_file, save_state_dict
     from .formats.pack.unpack import unpack
     from .formats.report.archive import Archive
     from .formats.report.archive import open_archive as open
@@ -85,8 +84,7 @@ _HOMES = {
     "formats.container.load": ["load_file"],
     "formats.pack.calibration": ["pack_model"],
     "formats.pack.everything": ["pack_everything"],
-    "formats.pack.pack": ["pack"],
-    "formats.pack.save": ["save_file", "save_state_dict"],
+    "formats.pack.pack": ["pack", "save_file", "save_state_dict"],
     "formats.pack.unpack": ["unpack"],
     "formats.report.archive": ["Archive", "open_archive"],
 }

@@ -10,12 +10,12 @@ import numpy as np
 
 from . import weights as codec_weights
 from .calibration.sensitivity import Floats
-from .encode import choice, context_mixing, context_mixing_group, find_step, plane_choice
+from .encode import choice, context_mixing, context_mixing_group, plane_choice
 from .encode.frame import Frame
 from .errors import located
 from .kernels import weights
 from .share import choice as quantizers
-from .share import kmeans, shared_tensor, tiny
+from .share import find_step, kmeans, shared_tensor, tiny
 from .share.shared_tensor import ALREADY_SHARED, SharedTensor
 from .share.tiny import TinyTensor
 from .share.trellis.feedback import ColumnTrellisTensor

@@ -12,7 +12,7 @@ import pytest
 
 import dcz
 from dcz.formats import atomic
-from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.numpy_files.npz import MappingCheckpoint
 from dcz.formats.pack import pack, packer, writer
 
 Tensors = dict[str, np.ndarray[Any, Any]]

@@ -13,7 +13,7 @@ import pytest
 
 from dcz.codec.errors import UnsupportedError
 from dcz.formats.checkpoints.base import canonical_array, checked_info
-from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.numpy_files.npz import MappingCheckpoint
 from dcz.formats.checkpoints.registry import (
     ENDINGS,
     READERS,

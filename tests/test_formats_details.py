@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.numpy_files.npz import MappingCheckpoint
 from dcz.formats.console import tables
 from dcz.formats.container.arena import Arena
 from dcz.formats.report import alternatives, compare

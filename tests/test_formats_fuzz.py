@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcz.codec.errors import CorruptError, InputError, UnsupportedError
-from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.numpy_files.npz import MappingCheckpoint
 from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint
 
 ARRAYS = {"a": np.arange(3, dtype=np.float32), "b": np.zeros((2, 1), np.int8), "c": np.array(1.5)}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dcz.codec.errors import InputError, UnsupportedError
-from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.numpy_files.npz import MappingCheckpoint
 from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint
 from dcz.formats.container.dtypes import DTYPES
 from dcz.formats.pack.pack import pack

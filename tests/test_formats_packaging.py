@@ -10,6 +10,7 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dcz
@@ -62,6 +63,23 @@ def test_import_loads_nothing_heavy() -> None:
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert "dcz" in loaded
     assert not {"torch", "sklearn", "scipy"} & set(loaded)
+
+
+@pytest.mark.parametrize("loader", ["load_file", "load_state_dict"])
+def test_reading_imports_what_it_needs_and_no_more(tmp_path: Path, loader: str) -> None:
+    if loader == "load_state_dict":
+        pytest.importorskip("torch")
+    weights = np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32)
+    dcz.save_file({"w": weights, "b": weights[0]}, tmp_path / "x.dcz", dcz.Recipe(bits=5))
+    program = f"import sys, dcz; dcz.{loader}(sys.argv[1]); print(*sys.modules)"
+    command = [sys.executable, "-c", program, tmp_path / "x.dcz"]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    own = [name for name in loaded if name.split(".")[0] == "dcz"]
+    assert len(own) <= 45
+    rooms = {name.split(".")[2] for name in own if name.startswith("dcz.codec.")}
+    assert rooms == {"decode", "errors", "kernels", "wire"}
+    if loader == "load_file":
+        assert not {"ml_dtypes", "zipfile", "json", "dataclasses"} & set(loaded)
 
 
 def test_training_is_reached_by_its_name() -> None:

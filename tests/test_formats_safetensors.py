@@ -15,7 +15,7 @@ import pytest
 import dcz
 from dcz.codec.errors import InputError, UnsupportedError
 from dcz.formats.checkpoints.base import checked_info
-from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.numpy_files.npz import MappingCheckpoint
 from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint
 from dcz.formats.checkpoints.safetensors import SafetensorsCheckpoint
 from dcz.formats.container.dtypes import DTYPES

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from dcz.codec.errors import InputError, UnsupportedError
-from dcz.formats.checkpoints.npz import MappingCheckpoint
+from dcz.formats.checkpoints.numpy_files.npz import MappingCheckpoint
 from dcz.formats.checkpoints.pytorch.state_dict import StateDictCheckpoint
 from dcz.formats.checkpoints.pytorch.tensors import array_from_tensor, tensor_from_array
 from dcz.formats.checkpoints.registry import open_checkpoint, write_checkpoint

@@ -30,8 +30,7 @@ from dcz.codec.kernels.reference.encode.trellis import RATE_CLASSES, RATE_LEVELS
 from dcz.codec.report import mixing as report_mixing
 from dcz.codec.share.trellis import feedback, quantize
 from dcz.codec.share.trellis.feedback import ColumnTrellisTensor, Compensation
-from dcz.codec.wire import geometry as wire_geometry
-from dcz.codec.wire import trellis_states
+from dcz.codec.wire import reconstruction, trellis_states
 from dcz.codec.wire.arrays import Member
 from dcz.codec.wire.row_classes import Runs
 from dcz.codec.wire.varint import encode_varint
@@ -182,7 +181,7 @@ def test_what_was_pruned_stays_zero() -> None:
 @pytest.mark.parametrize("groups", [1, 2])
 def test_paths_begin_anew_where_chunks_do(monkeypatch: pytest.MonkeyPatch, groups: int) -> None:
     """Chunks of 100 elements cut columns of 64 rows."""
-    for module in (feedback, context_mixing, wire_geometry, quantize):
+    for module in (feedback, context_mixing, reconstruction, quantize):
         monkeypatch.setattr(module, "CHUNK", 100)
     values, metric, shared = quantized(np.random.default_rng(4), groups)
     frame = mixed.encode(shared, values.shape)
@@ -196,7 +195,7 @@ def test_paths_with_steps_by_rows_begin_anew_where_chunks_do(
     monkeypatch: pytest.MonkeyPatch, groups: int
 ) -> None:
     """Chunks of 100 elements, read in pieces of 13 and counted in pieces of 17."""
-    for module in (feedback, context_mixing, wire_geometry, quantize):
+    for module in (feedback, context_mixing, reconstruction, quantize):
         monkeypatch.setattr(module, "CHUNK", 100)
     monkeypatch.setattr(context_mixing, "PIECE", 13)
     monkeypatch.setattr(report_mixing, "COUNTED", 17)
@@ -228,7 +227,7 @@ def test_what_no_encoder_writes_decodes_as_the_format_says(
     classes = rng.permutation(np.arange(-(-168 // run)) % 3).astype(np.uint8)
     steps = np.array([0.1, 3e38, 7], np.float32)[: 3 if kind > 24 else 1]
     runs = Runs(run, classes).encode() if kind > 24 else b""
-    geometry = wire_geometry.Geometry(row, row, 1)
+    geometry = reconstruction.Geometry(row, row, 1)
     data = mixing.encode_mixed(positions, geometry.whole(168), states)
     head = bytes([kind]) + runs + steps.astype("<f4").tobytes() + geometry.encode()
     payload = head + encode_varint(len(data)) + bytes(data)

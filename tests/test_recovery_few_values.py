@@ -16,7 +16,8 @@ from support_payloads import decoded
 
 import dcz
 from dcz.codec import kernels
-from dcz.codec.encode import context_mixing, find_step
+from dcz.codec.encode import context_mixing
+from dcz.codec.share import find_step
 from dcz.codec.share.shared_tensor import SharedTensor
 from dcz.codec.wire import reconstruction
 

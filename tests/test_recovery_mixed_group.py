@@ -23,7 +23,7 @@ from dcz.codec.kernels.reference.decode.mixing import Chunk
 from dcz.codec.report.describe import describe
 from dcz.codec.share.shared_tensor import SharedTensor
 from dcz.codec.share.trellis import quantize
-from dcz.codec.wire import arrays, geometry, trellis_states
+from dcz.codec.wire import arrays, reconstruction, trellis_states
 from dcz.codec.wire.arrays import Member
 from dcz.formats.container.dtypes import by_numpy
 
@@ -247,6 +247,6 @@ def test_a_dead_network_takes_little_more_than_its_index(tmp_path: Path) -> None
 
 
 def test_geometries_follow_from_shapes() -> None:
-    assert geometry.Geometry.of((5, 2, 3, 4)) == geometry.Geometry(24, 12, 4)
-    assert geometry.Geometry.of((1, 7, 3)) == geometry.Geometry(3, 1, 1)
-    assert geometry.Geometry.of((2, 2**18 + 1)) == geometry.Geometry(1, 1, 1)
+    assert reconstruction.Geometry.of((5, 2, 3, 4)) == reconstruction.Geometry(24, 12, 4)
+    assert reconstruction.Geometry.of((1, 7, 3)) == reconstruction.Geometry(3, 1, 1)
+    assert reconstruction.Geometry.of((2, 2**18 + 1)) == reconstruction.Geometry(1, 1, 1)

@@ -29,8 +29,7 @@ from dcz.codec.share.trellis import per_row, quantize
 from dcz.codec.share.trellis.per_row import RowTrellisTensor
 from dcz.codec.wire import trellis_states
 from dcz.codec.wire.arrays import Member
-from dcz.codec.wire.geometry import Geometry
-from dcz.codec.wire.reconstruction import BY_ROWS, MULTIPLES, RowPoints, TrellisPoints
+from dcz.codec.wire.reconstruction import BY_ROWS, MULTIPLES, Geometry, RowPoints, TrellisPoints
 from dcz.codec.wire.row_classes import Runs
 
 Array = npt.NDArray[Any]

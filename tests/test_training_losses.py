@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from torch import nn
-from torch.nn import functional
-
-from dcz.codec.training import distillation
-from dcz.codec.training import rate as training
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from dcz import training  # noqa: E402
 
 LEVELS = torch.tensor([-1.0, -0.25, 0.0, 0.25, 1.0])
 
@@ -92,7 +91,7 @@ def test_distillation_is_what_pytorch_calculates(temperature: float, alpha: floa
     logits = (5 * torch.randn(32, 10)).requires_grad_()
     teacher = 5 * torch.randn(32, 10)
     labels = torch.arange(32) % 10
-    ours = distillation.DistillationLoss(temperature, alpha)(logits, teacher, labels)
+    ours = training.DistillationLoss(temperature, alpha)(logits, teacher, labels)
     (gradient,) = torch.autograd.grad(ours, logits)
     soft = functional.log_softmax(logits / temperature, 1)
     probabilities = functional.softmax(teacher / temperature, 1)
@@ -106,11 +105,11 @@ def test_distillation_is_what_pytorch_calculates(temperature: float, alpha: floa
 def test_distillation_leaves_the_teacher_alone() -> None:
     teacher = torch.randn(4, 3, requires_grad=True)
     student = torch.randn(4, 3, requires_grad=True)
-    distillation.DistillationLoss()(student, teacher, torch.tensor([0, 1, 2, 0])).backward()
+    training.DistillationLoss()(student, teacher, torch.tensor([0, 1, 2, 0])).backward()
     assert teacher.grad is None
 
 
 def test_distillation_refuses_what_makes_no_sense() -> None:
     for temperature, alpha in ((0.0, 0.5), (2.0, 1.5)):
         with pytest.raises(ValueError, match="temperature"):
-            distillation.DistillationLoss(temperature, alpha)
+            training.DistillationLoss(temperature, alpha)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import copy
 
 import pytest
-from torch import nn
-from torch.nn.utils import prune
-
-import dcz
-from dcz.codec.training import masks as training
-from dcz.codec.training import pruner as training_pruner
-from dcz.codec.training import schedules
-from dcz.codec.training import scores as training_scores
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
+from torch import nn  # noqa: E402
+from torch.nn.utils import prune  # noqa: E402
 
-NEVER = schedules.Steps(())
+import dcz  # noqa: E402
+from dcz import training  # noqa: E402
+
+NEVER = training.Steps(())
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -53,8 +50,8 @@ def test_masks_hold_through_any_optimizer(name: str, unit: str) -> None:
     model = network()
     optimizer = OPTIMIZERS[name](list(model.parameters()))
     step(model, optimizer)  # momenta of weights that are pruned later
-    pruner = training_pruner.Pruner(
-        model, schedules.OneShot(0.7, at=1), optimizer, biases=True, unit=unit, score="lamp"
+    pruner = training.Pruner(
+        model, training.OneShot(0.7, at=1), optimizer, biases=True, unit=unit, score="lamp"
     )
     for _ in range(4):
         step(model, optimizer)
@@ -74,7 +71,7 @@ def test_global_scope_prunes_the_smallest_of_all() -> None:
     model = network()
     every = torch.cat([p.detach().abs().reshape(-1) for p in model.parameters() if p.ndim > 1])
     cutoff = every.sort().values[round(0.8 * len(every))]
-    kept = training_pruner.Pruner(model, schedules.OneShot(0.8)).masks
+    kept = training.Pruner(model, training.OneShot(0.8)).masks
     start = network()
     for name, mask in kept.items():
         assert torch.equal(mask, start.get_parameter(name).abs() >= cutoff)
@@ -82,7 +79,7 @@ def test_global_scope_prunes_the_smallest_of_all() -> None:
 
 def test_tensor_scope_prunes_each_alike() -> None:
     model = network()
-    pruner = training_pruner.Pruner(model, schedules.OneShot(0.5), scope="tensor", biases=True)
+    pruner = training.Pruner(model, training.OneShot(0.5), scope="tensor", biases=True)
     assert len(pruner.masks) == 6
     for mask in pruner.masks.values():
         assert int((~mask).sum()) == round(0.5 * mask.numel())
@@ -92,7 +89,7 @@ def test_tensor_scope_prunes_each_alike() -> None:
 def test_units_are_those_of_least_norm(unit: str, dimension: int) -> None:
     convolution = nn.Sequential(nn.Conv2d(8, 16, 3))
     start = copy.deepcopy(convolution)
-    training_pruner.Pruner(convolution, schedules.OneShot(0.5), unit=unit)
+    training.Pruner(convolution, training.OneShot(0.5), unit=unit)
     amount = start[0].weight.shape[dimension] // 2
     prune.ln_structured(start[0], "weight", amount, n=2, dim=dimension)
     assert torch.equal(convolution[0].weight, start[0].weight)
@@ -100,7 +97,7 @@ def test_units_are_those_of_least_norm(unit: str, dimension: int) -> None:
 
 def test_kernels_are_pruned_whole() -> None:
     model = network()
-    training_pruner.Pruner(model, schedules.OneShot(0.5), unit="kernel", select="0.*")
+    training.Pruner(model, training.OneShot(0.5), unit="kernel", select="0.*")
     kernels = model[0].weight.detach().reshape(6, 2, 9)
     assert int((kernels == 0).all(2).sum()) == 6
     assert ((kernels == 0).all(2) | (kernels != 0).all(2)).all()
@@ -108,7 +105,7 @@ def test_kernels_are_pruned_whole() -> None:
 
 def test_lamp_is_its_definition() -> None:
     weight = torch.randn(7, 9)
-    scores = training_scores.SCORES["lamp"](weight, None)
+    scores = training.SCORES["lamp"](weight, None)
     for i in range(7):
         for j in range(9):
             square = weight[i, j].double() ** 2
@@ -121,9 +118,7 @@ def test_gradient_score_keeps_what_the_loss_feels() -> None:
     with torch.no_grad():
         layer[0].weight.copy_(torch.tensor([[0.1, 1.0, 1.1, 0.2]]))
     optimizer = torch.optim.SGD(layer.parameters(), 0.0)
-    pruner = training_pruner.Pruner(
-        layer, schedules.OneShot(0.5, at=1), optimizer, score="gradient"
-    )
+    pruner = training.Pruner(layer, training.OneShot(0.5, at=1), optimizer, score="gradient")
     layer(torch.tensor([[100.0, 0.001, 0.002, 50.0]])).sum().backward()
     optimizer.step()
     assert pruner.masks["0.weight"].tolist() == [[True, False, False, True]]
@@ -131,13 +126,13 @@ def test_gradient_score_keeps_what_the_loss_feels() -> None:
 
 def test_gradient_score_needs_gradients() -> None:
     with pytest.raises(ValueError, match="needs gradients"):
-        training_pruner.Pruner(network(), schedules.OneShot(0.5), score="gradient")
+        training.Pruner(network(), training.OneShot(0.5), score="gradient")
 
 
 def test_the_first_gradients_count_alike() -> None:
     layer = nn.Linear(3, 2, bias=False)
     optimizer = torch.optim.SGD(layer.parameters(), 0.0)
-    pruner = training_pruner.Pruner(layer, NEVER, optimizer, score="gradient")
+    pruner = training.Pruner(layer, NEVER, optimizer, score="gradient")
     gradients = torch.randn(20, 2, 3)
     for gradient in gradients:
         optimizer.zero_grad()
@@ -148,38 +143,38 @@ def test_the_first_gradients_count_alike() -> None:
 
 
 def test_schedules_ramp_as_written() -> None:
-    cubic = schedules.Cubic(0.9, begin=10, end=110, initial=0.1, every=20)
+    cubic = training.Cubic(0.9, begin=10, end=110, initial=0.1, every=20)
     shares = [cubic.sparsity(step) for step in range(140)]
     assert shares[9] == 0.0
     assert shares[10] == shares[29] == pytest.approx(0.1)
     assert shares[70] == pytest.approx(0.9 - 0.8 * 0.4**3)
     assert shares[110] == shares[139] == 0.9
     assert shares == sorted(shares)
-    linear = schedules.Linear(0.5, begin=2, end=12, every=5)
+    linear = training.Linear(0.5, begin=2, end=12, every=5)
     assert [linear.sparsity(step) for step in (0, 6, 7, 11, 12, 99)] == [0, 0, 0.25, 0.25, 0.5, 0.5]
-    steps = schedules.Steps([(0, 0.1), (5, 0.5)])
+    steps = training.Steps([(0, 0.1), (5, 0.5)])
     assert [steps.sparsity(step) for step in (0, 4, 5, 9)] == [0.1, 0.1, 0.5, 0.5]
     with pytest.raises(ValueError, match="ascend"):
-        schedules.Steps([(0, 0.5), (5, 0.1)])
+        training.Steps([(0, 0.5), (5, 0.1)])
     with pytest.raises(ValueError, match="share"):
-        schedules.OneShot(1.5)
+        training.OneShot(1.5)
     for ramp in (
         {"begin": 5, "end": 5},
         {"begin": -1, "end": 5},
         {"begin": 0, "end": 5, "every": 0},
     ):
-        for schedule in (schedules.Linear, schedules.Cubic):
+        for schedule in (training.Linear, training.Cubic):
             with pytest.raises(ValueError, match="ramp"):
                 schedule(0.5, **ramp)
     with pytest.raises(ValueError, match="ramp"):
-        schedules.Cubic(0.5, begin=0, end=5, initial=0.6)
+        training.Cubic(0.5, begin=0, end=5, initial=0.6)
 
 
 def test_pruning_follows_the_schedule_step_by_step() -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    cubic = schedules.Cubic(0.9, begin=2, end=12, every=2)
-    pruner = training_pruner.Pruner(model, cubic, optimizer)
+    cubic = training.Cubic(0.9, begin=2, end=12, every=2)
+    pruner = training.Pruner(model, cubic, optimizer)
     before = pruner.masks
     for number in range(1, 15):
         step(model, optimizer)
@@ -191,10 +186,10 @@ def test_pruning_follows_the_schedule_step_by_step() -> None:
 def test_interrupted_pruning_goes_on() -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    pruner = training_pruner.Pruner(model, schedules.Cubic(0.9, 0, 10), optimizer, score="gradient")
+    pruner = training.Pruner(model, training.Cubic(0.9, 0, 10), optimizer, score="gradient")
     for _ in range(5):
         step(model, optimizer)
-    again = training_pruner.Pruner(model, schedules.Cubic(0.9, 0, 10), score="gradient")
+    again = training.Pruner(model, training.Cubic(0.9, 0, 10), score="gradient")
     again.load_state_dict(pruner.state_dict())
     assert again.steps == pruner.steps
     assert again.sparsity == pruner.sparsity
@@ -262,7 +257,7 @@ def test_pruner_goes_on_from_torch_prune() -> None:
     prune.l1_unstructured(model[3], "weight", 0.5)
     mask = model[3].weight_mask.clone() != 0
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
-    pruner = training_pruner.Pruner(model, schedules.OneShot(0.8, at=2), optimizer, scope="tensor")
+    pruner = training.Pruner(model, training.OneShot(0.8, at=2), optimizer, scope="tensor")
     step(model, optimizer)
     assert torch.equal(pruner.masks["3.weight"], mask)
     step(model, optimizer)
@@ -272,7 +267,7 @@ def test_pruner_goes_on_from_torch_prune() -> None:
 
 def test_pack_folds_the_masks_of_torch(tmp_path) -> None:  # type: ignore[no-untyped-def]
     model = network()
-    pruner = training_pruner.Pruner(model, schedules.OneShot(0.5))
+    pruner = training.Pruner(model, training.OneShot(0.5))
     training.to_torch_prune(model, pruner.finish())
     dcz.save_state_dict(model.state_dict(), tmp_path / "m.dcz", dcz.Recipe(quantizer="lossless"))
     loaded = dcz.load_state_dict(tmp_path / "m.dcz")
@@ -283,4 +278,4 @@ def test_pack_folds_the_masks_of_torch(tmp_path) -> None:  # type: ignore[no-unt
 def test_unknown_options_are_refused() -> None:
     for options in ({"scope": "layer"}, {"unit": "block"}, {"select": "nothing"}):
         with pytest.raises(ValueError):
-            training_pruner.Pruner(network(), NEVER, **options)
+            training.Pruner(network(), NEVER, **options)

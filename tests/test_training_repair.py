@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 
 import pytest
-from torch import nn
-
-from dcz.codec.training import repair
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
+from torch import nn  # noqa: E402
+
+from dcz import training  # noqa: E402
 
 
 def network() -> nn.Sequential:
@@ -42,7 +42,7 @@ def damaged(model: nn.Module, share: float = 0.15) -> nn.Module:
 
 def test_unchanged_network_stays_exact() -> None:
     model = network()
-    repaired = repair.recalibrate(model, copy.deepcopy(model), torch.randn(16, 3, 12, 12))
+    repaired = training.recalibrate(model, copy.deepcopy(model), torch.randn(16, 3, 12, 12))
     for name, tensor in repaired.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name]), name
 
@@ -51,7 +51,7 @@ def test_outputs_have_the_means_they_had() -> None:
     model = network()
     packed = damaged(model)
     inputs = torch.randn(64, 3, 12, 12)
-    assert repair.recalibrate(model, packed, inputs) is packed
+    assert training.recalibrate(model, packed, inputs) is packed
     # The first norm and layers with biases; behind a ReLU, a later norm can only come near.
     for depth, over in ((2, (0, 2, 3)), (7, (0, 2, 3)), (10, (0,))):
         wanted, found = model[:depth](inputs), packed[:depth](inputs)
@@ -66,7 +66,7 @@ def test_repair_brings_outputs_nearer_on_other_inputs() -> None:
     torch.manual_seed(1)
     fresh = torch.randn(64, 3, 12, 12)
     before = (packed(fresh) - model(fresh)).square().mean()
-    repair.recalibrate(model, packed, torch.randn(64, 3, 12, 12))
+    training.recalibrate(model, packed, torch.randn(64, 3, 12, 12))
     assert (packed(fresh) - model(fresh)).square().mean() < 0.5 * before
 
 
@@ -75,7 +75,7 @@ def test_only_moments_and_biases_change() -> None:
     packed = damaged(model)
     before = copy.deepcopy(packed.state_dict())
     packed.train()
-    repair.recalibrate(model, packed, torch.randn(16, 3, 12, 12))
+    training.recalibrate(model, packed, torch.randn(16, 3, 12, 12))
     assert packed.training
     assert not model.training
     changed = {n for n, t in packed.state_dict().items() if not torch.equal(t, before[n])}
@@ -93,7 +93,7 @@ def test_silenced_channels_stay_finite() -> None:
     with torch.no_grad():
         packed[0].weight[:4] = 0
     inputs = torch.randn(16, 3, 12, 12)
-    repair.recalibrate(model, packed, inputs)
+    training.recalibrate(model, packed, inputs)
     assert torch.isfinite(packed(10 * torch.randn(16, 3, 12, 12))).all()
     assert (packed[1].running_var > 0).all()
 
@@ -110,10 +110,10 @@ def test_layers_that_run_twice_are_left_alone() -> None:
     model = Twice()
     packed = damaged(model)
     bias = packed.layer.bias.clone()
-    repair.recalibrate(model, packed, torch.randn(16, 4))
+    training.recalibrate(model, packed, torch.randn(16, 4))
     assert torch.equal(packed.layer.bias, bias)
 
 
 def test_other_networks_are_refused() -> None:
     with pytest.raises(ValueError, match="same layers"):
-        repair.recalibrate(network(), network()[:5], torch.randn(2, 3, 12, 12))
+        training.recalibrate(network(), network()[:5], torch.randn(2, 3, 12, 12))

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import nn
-from torch.nn import functional
-from torch.nn.utils import parametrize
-
-import dcz
-from dcz.codec.training import plain as training
-from dcz.codec.training import pruner, schedules
-from dcz.codec.training import sharing as training_sharing
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from torch.nn.utils import parametrize  # noqa: E402
+
+import dcz  # noqa: E402
+from dcz import training  # noqa: E402
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -28,7 +26,7 @@ def network(seed: int = 0) -> nn.Sequential:
 
 def pruned_network(share: float = 0.6) -> nn.Sequential:
     model = network()
-    pruner.Pruner(model, schedules.OneShot(share)).finish()
+    training.Pruner(model, training.OneShot(share)).finish()
     return model
 
 
@@ -46,7 +44,7 @@ def test_gradient_of_a_centroid_is_the_sum_over_its_members(levels: int) -> None
     indices = torch.randint(0, levels + 1, (40, 30), generator=generator)
     centroids = torch.randn(levels, generator=generator, requires_grad=True)
     factor = torch.randn(40, 30, generator=generator)
-    weight = training_sharing.SharedWeights(indices, levels)(centroids)
+    weight = training.SharedWeights(indices, levels)(centroids)
     (weight * factor).sum().backward()
     plain = centroids.detach().clone().requires_grad_()
     by_autograd = torch.cat((torch.zeros(1), plain))[indices]
@@ -62,7 +60,7 @@ def test_gradient_of_a_centroid_is_the_sum_over_its_members(levels: int) -> None
 
 def test_sharing_is_a_parametrization_whose_parameters_are_centroids() -> None:
     model = network()
-    sharing = training_sharing.share(model, bits=3, select="3.*")
+    sharing = training.share(model, bits=3, select="3.*")
     assert parametrize.is_parametrized(model[3], "weight")
     assert sharing.codebooks["3.weight"].shape == (7,)
     assert model[3].parametrizations["weight"].original0 is sharing.codebooks["3.weight"]
@@ -73,7 +71,7 @@ def test_sharing_is_a_parametrization_whose_parameters_are_centroids() -> None:
 def test_zero_stays_zero_and_indices_stay() -> None:
     model = pruned_network()
     zeros = {name: p == 0 for name, p in model.named_parameters() if p.ndim > 1}
-    sharing = training_sharing.share(model, bits=4)
+    sharing = training.share(model, bits=4)
     indices = {name: t.indices.clone() for name, t in sharing.tensors.items()}
     before = training.plain_state_dict(model)
     train(model)
@@ -86,7 +84,7 @@ def test_zero_stays_zero_and_indices_stay() -> None:
 
 def test_a_codebook_may_be_shared_by_several_tensors() -> None:
     model = pruned_network()
-    sharing = training_sharing.share(model, levels=9, together=("[34].weight",))
+    sharing = training.share(model, levels=9, together=("[34].weight",))
     books = sharing.codebooks
     assert books["3.weight"] is books["4.weight"]
     assert books["3.weight"] is not books["0.weight"]
@@ -105,7 +103,7 @@ def test_a_codebook_may_be_shared_by_several_tensors() -> None:
 def test_plain_state_dict_has_the_names_and_values_of_the_model() -> None:
     model = pruned_network()
     keys = list(model.state_dict())
-    training_sharing.share(model, bits=4, together=("*",))
+    training.share(model, bits=4, together=("*",))
     train(model, steps=1)
     state = training.plain_state_dict(model)
     assert sorted(state) == sorted(keys)
@@ -117,7 +115,7 @@ def test_plain_state_dict_has_the_names_and_values_of_the_model() -> None:
 
 def test_finishing_leaves_plain_parameters() -> None:
     model = pruned_network()
-    sharing = training_sharing.share(model, bits=4, together=("*",))
+    sharing = training.share(model, bits=4, together=("*",))
     state = training.plain_state_dict(model)
     sharing.finish()
     assert not any(parametrize.is_parametrized(module) for module in model.modules())
@@ -136,8 +134,8 @@ def test_packing_loses_nothing_by_itself(
 ) -> None:
     layer = nn.Conv2d(1, 8, 3) if len(shape) == 4 else nn.Linear(shape[1], shape[0])
     model = nn.Sequential(layer)
-    pruner.Pruner(model, schedules.OneShot(0.3)).finish()
-    training_sharing.share(model, levels=min(levels, layer.weight.numel() // 3))
+    training.Pruner(model, training.OneShot(0.3)).finish()
+    training.share(model, levels=min(levels, layer.weight.numel() // 3))
     state = training.plain_state_dict(model)
     report = dcz.save_state_dict(state, tmp_path / "m.dcz")
     assert report.relative_error == 0
@@ -151,9 +149,7 @@ def test_renewal_moves_weights_against_their_gradient() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.linspace(-1, 1, 64)[None])
         layer.weight[0, :8] = 0
-    sharing = training_sharing.share(
-        model, levels=8, renewal=training_sharing.Renewal(2, 4, rate=0.5)
-    )
+    sharing = training.share(model, levels=8, renewal=training.Renewal(2, 4, rate=0.5))
     shared = sharing.tensors["0.weight"]
     zeros = shared.indices == 0
     direction = torch.ones(64)
@@ -181,7 +177,7 @@ def test_renewal_of_a_tensor_without_weights_does_nothing() -> None:
     layer = nn.Linear(6, 2, bias=False)
     with torch.no_grad():
         layer.weight.zero_()
-    sharing = training_sharing.share(layer, levels=4, renewal=training_sharing.Renewal(1, 3))
+    sharing = training.share(layer, levels=4, renewal=training.Renewal(1, 3))
     layer(torch.ones(1, 6)).sum().backward()
     sharing.step()
     assert not layer.weight.any()
@@ -192,7 +188,7 @@ def test_renewal_prefers_levels_that_cost_fewer_bits() -> None:
         model = nn.Sequential(nn.Linear(100, 100))
         torch.manual_seed(3)
         nn.init.normal_(model[0].weight)
-        sharing = training_sharing.share(model, levels=15, renewal=training_sharing.Renewal(1, 1))
+        sharing = training.share(model, levels=15, renewal=training.Renewal(1, 1))
         (model[0].weight * torch.randn(100, 100)).sum().backward()
         sharing.renew(0.3, slope)
         counts = torch.bincount(sharing.tensors["0.weight"].indices.reshape(-1)).double()
@@ -204,7 +200,7 @@ def test_renewal_prefers_levels_that_cost_fewer_bits() -> None:
 
 def test_assigned_weights_become_their_members_means() -> None:
     model = network()
-    sharing = training_sharing.share(model, bits=3, select="3.*")
+    sharing = training.share(model, bits=3, select="3.*")
     indices = sharing.tensors["3.weight"].indices
     given = torch.randn(20, 128)
     with torch.no_grad():
@@ -218,6 +214,6 @@ def test_assigned_weights_become_their_members_means() -> None:
 
 def test_wrong_requests_are_refused() -> None:
     with pytest.raises(ValueError, match="bits or levels"):
-        training_sharing.share(network())
+        training.share(network())
     with pytest.raises(ValueError, match="no parameter"):
-        training_sharing.share(network(), bits=4, select="nothing")
+        training.share(network(), bits=4, select="nothing")

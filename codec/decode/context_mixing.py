@@ -18,8 +18,7 @@ from ..kernels import coding, mixing
 from ..kernels.digest import Digests
 from ..kernels.reference.decode.mixing import Chunk
 from ..wire.arrays import AnyArray, Member
-from ..wire.geometry import Geometry
-from ..wire.reconstruction import BY_COLUMNS, Points, Positions, RowPoints, read_points
+from ..wire.reconstruction import BY_COLUMNS, Geometry, Points, Positions, RowPoints, read_points
 from ..wire.trellis_states import CHUNK
 from ..wire.varint import Cursor
 

@@ -16,8 +16,7 @@ from ..errors import CorruptError, corrupt
 from ..kernels import coding, mixing
 from ..kernels.digest import Digests
 from ..wire.arrays import MAX_MIXED_GROUP, AnyArray, Member, numel
-from ..wire.geometry import Geometry
-from ..wire.reconstruction import Points, Positions, read_points
+from ..wire.reconstruction import Geometry, Points, Positions, read_points
 from ..wire.varint import Cursor
 
 # Reconstruction: that of the member before; by steps without their lowest byte, which is 0.

@@ -7,6 +7,7 @@ import numpy as np
 from ..decode.context_mixing import _by_columns
 from ..kernels import mixing
 from ..report.mixing import Layout, PositionCounts, describe_layout, values_in_use
+from ..share import find_step
 from ..share.shared_tensor import SharedTensor
 from ..share.tiny import TinyTensor
 from ..share.trellis.feedback import ColumnRowTrellisTensor, ColumnTrellisTensor
@@ -14,17 +15,16 @@ from ..share.trellis.per_row import RowTrellisTensor
 from ..share.trellis.quantize import TrellisTensor
 from ..wire.arrays import is_floating
 from ..wire.coders import MIXING
-from ..wire.geometry import Geometry
 from ..wire.reconstruction import (
     BY_COLUMNS,
     CodebookPoints,
+    Geometry,
     Points,
     Positions,
     RowPoints,
     TrellisPoints,
 )
 from ..wire.varint import encode_varint
-from . import find_step
 from .frame import Frame
 
 

@@ -14,8 +14,7 @@ from ..share.shared_tensor import SharedTensor
 from ..share.tiny import TinyTensor
 from ..share.trellis.quantize import TrellisTensor
 from ..wire.coders import MIXING_GROUP
-from ..wire.geometry import Geometry
-from ..wire.reconstruction import Points, Positions, TrellisPoints
+from ..wire.reconstruction import Geometry, Points, Positions, TrellisPoints
 from . import context_mixing
 from .frame import Frame
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..decode.row_classes import GRID, VALUES
 from ..kernels import coding, coding_arguments
 from ..kernels import levels as kernels
-from ..kernels.coding_arguments import PAIRED_BYTES_LIMIT
+from ..kernels.coding_arguments import BITMAP, PAIRED_BYTES_LIMIT, PAIRS
 from ..report.huffman import Layout, describe_layout, payload_bits
 from ..share.row_clustering import find_runs
 from ..share.shared_tensor import SharedTensor
@@ -20,13 +20,62 @@ from ..share.uniform import GridTensor
 from ..share.uniform_per_row import SteppedTensor
 from ..wire import code_table
 from ..wire.arrays import AnyArray
-from ..wire.code_table import MAX_ALPHABET
+from ..wire.code_table import MAX_ALPHABET, Lengths
 from ..wire.codebook import write_codebooks
 from ..wire.coders import ROW_CLASSES
 from ..wire.row_classes import BLOCK, Runs, segment_sizes
 from ..wire.segments import Offsets, takes_bits
-from .class_table import ClassTable
+from ..wire.varint import encode_varint
 from .frame import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTable:
+    """The code of a class, for single indices or for pairs.
+
+    Attributes
+    ----------
+    used : int64[n]
+        The indices that occur, ascending.
+    pairs : int64[m] or None
+        The pairs that occur, ascending: i * n + j for the i-th and the j-th of `used`. None for a
+        code of single indices.
+    lengths : uint8[m or n]
+        Code length of each pair or index, in bits.
+    """
+
+    used: Offsets
+    pairs: Offsets | None
+    lengths: Lengths
+
+    def encode(self) -> bytes:
+        """The table as a frame holds it."""
+        first, span = int(self.used[0]), int(self.used[-1] - self.used[0]) + 1
+        full = self.used.size == span
+        flags = (PAIRS if self.pairs is not None else 0) | (0 if full else BITMAP)
+        head = bytes([flags]) + encode_varint(first) + encode_varint(span)
+        if not full:
+            head += _bitmap(self.used - first, span)
+        if self.pairs is not None:
+            head += _bitmap(self.pairs, self.used.size**2)
+        return head + code_table.encode_table(self.lengths)
+
+    def add_counts(self, counts: Offsets, padding: int, total: Offsets) -> None:
+        """Add to `total` how often each index occurs, by the counts of symbols."""
+        if self.pairs is None:
+            total[self.used] += counts
+            return
+        for ranks in np.divmod(self.pairs, self.used.size):
+            np.add.at(total, self.used[ranks], counts)
+        total[self.used[0]] -= padding
+
+
+def _bitmap(places: Offsets, size: int) -> bytes:
+    """A bit for each of `size` places, each byte's lowest first."""
+    bits = np.zeros(size, np.uint8)
+    bits[places] = 1
+    return np.packbits(bits, bitorder="little").tobytes()
+
 
 # Longer codes would gain little, and their table would leave the nearest cache.
 PAIR_LENGTH_LIMIT = 14

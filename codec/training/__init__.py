@@ -13,12 +13,11 @@ After Deep Compression (Han, Mao, Dally 2016, sections 2 and 3). PyTorch is impo
 
 from __future__ import annotations
 
-from .distillation import DistillationLoss
 from .freezing import Freezer
+from .losses import DistillationLoss, RateLoss
 from .masks import Masks, from_torch_prune, masks_of_zeros, to_torch_prune
 from .plain import plain_state_dict
 from .pruner import Pruner
-from .rate import RateLoss
 from .repair import recalibrate
 from .schedules import Cubic, Linear, OneShot, Schedule, Steps
 from .scores import SCORES, Score

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from .. import weights as codec_share
 from ..kernels import weights as kernels
 from ..share import histogram, kmeans
-from .rate import bits_of_counts
+from .losses import bits_of_counts
 
 
 class SharedWeights(nn.Module):

@@ -14,12 +14,12 @@ from ..container.limits import DEFAULT_LIMITS, DecodeLimits
 from ..container.tensor_info import TensorInfo
 from .base import Checkpoint, Read, checked_info
 from .dcz import DczCheckpoint
-from .npy import NpyCheckpoint
-from .npz import NpzCheckpoint, write_npz
+from .numpy_files.npy import NpyCheckpoint
+from .numpy_files.npz import NpzCheckpoint, write_npz
+from .numpy_files.zip_damage import zip_members
 from .pytorch.file import TorchCheckpoint, write_torch
 from .safetensors import MAX_HEADER_BYTES, SafetensorsCheckpoint, write_safetensors
 from .sharded import ShardedCheckpoint
-from .zip_damage import zip_members
 
 __all__ = [
     "ENDINGS",

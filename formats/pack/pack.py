@@ -1,4 +1,4 @@
-"""Packing a checkpoint into a `.dcz` file, and unpacking it."""
+"""Packing a checkpoint, or tensors in memory, into a `.dcz` file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from ...codec.errors import DczError, located
 from ...codec.rate.recipe import Recipe
 from ...codec.report.report import Report
+from ...codec.wire.arrays import AnyArray
 from ..atomic import atomic_writer
 from ..checkpoints.base import Checkpoint
 from ..checkpoints.left_out import left_out_in_short
+from ..checkpoints.numpy_files.npz import MappingCheckpoint
+from ..checkpoints.pytorch.state_dict import StateDictCheckpoint
 from ..checkpoints.registry import open_checkpoint
 from ..container.reader import Path
 from ..report.archive import Archive
 from .attempts import Attempts
 from .packer import Progress
+
+if TYPE_CHECKING:
+    import torch
 
 
 def pack(
@@ -107,3 +114,30 @@ def verify(archive: Archive, progress: Progress | None = None) -> None:
         archive.verify(name)
         if progress is not None:
             progress(name, archive.info(name).nbytes)
+
+
+def save_file(
+    tensors: Mapping[str, AnyArray],
+    path: Path,
+    recipe: Recipe | None = None,
+    *,
+    jobs: int | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> Report:
+    """Pack arrays into a `.dcz` file; see `pack`. The arrays are not changed."""
+    return pack(MappingCheckpoint(tensors), path, recipe, jobs=jobs, notes=notes)
+
+
+def save_state_dict(
+    state_dict: Mapping[str, torch.Tensor],
+    path: Path,
+    recipe: Recipe | None = None,
+    *,
+    jobs: int | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> Report:
+    """Pack a PyTorch state dict into a `.dcz` file; see `pack`. The tensors are not changed.
+
+    Pairs `weight_orig` and `weight_mask` of torch.nn.utils.prune become the pruned weight.
+    """
+    return pack(StateDictCheckpoint(state_dict), path, recipe, jobs=jobs, notes=notes)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import _kernels
-from ..plane_arguments import (
+from ..coding_arguments import (
     Array,
     Buffer,
     Bytes,

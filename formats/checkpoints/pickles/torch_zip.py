@@ -13,8 +13,8 @@ import numpy as np
 
 from ....codec.errors import InputError
 from ..base import Array
-from ..npz import check_member
-from ..zip_damage import zip_members
+from ..numpy_files.npz import check_member
+from ..numpy_files.zip_damage import zip_members
 from .entries import Storage
 from .machine.machine import Persistent
 from .tensors import parse_storage_identifier

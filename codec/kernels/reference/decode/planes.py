@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...plane_arguments import (
+from ...coding_arguments import (
     Array,
     Buffer,
     Bytes,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from ...codec.errors import InputError
+from ....codec.errors import InputError
 
 _FAULTS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),

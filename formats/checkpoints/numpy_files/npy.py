@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...codec.errors import InputError, UnsupportedError, located
-from ..container.dtypes import NumpyDType
-from ..container.tensor_info import TensorInfo
-from .base import Array, Checkpoint, canonical_array, checked_info
+from ....codec.errors import InputError, UnsupportedError, located
+from ...container.dtypes import NumpyDType
+from ...container.tensor_info import TensorInfo
+from ..base import Array, Checkpoint, canonical_array, checked_info
 
 MAX_HEADER_BYTES = 16_384
 # All that NumPy's parser lets through of a header that is no Python literal.

@@ -9,10 +9,10 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from ...codec.errors import InputError, UnsupportedError, located
-from ..container.dtypes import by_numpy
-from ..container.tensor_info import TensorInfo
-from .base import (
+from ....codec.errors import InputError, UnsupportedError, located
+from ...container.dtypes import by_numpy
+from ...container.tensor_info import TensorInfo
+from ..base import (
     Array,
     Checkpoint,
     LeftOut,

@@ -1,0 +1,1 @@
+"""Files of NumPy, `.npy` and `.npz`, and arrays in memory."""
