@@ -24,10 +24,9 @@ from .digest import CHUNK, combine, empty_digests, tensor_digest
 from .index import TensorEntry
 from .limits import DEFAULT_LIMITS, DecodeLimits
 from .tensor_info import TensorInfo
+from .threads import Threads
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from ...codec.decode.frame import FrameDecoder
 
 Path = str | os.PathLike[str]
@@ -204,18 +203,18 @@ class Reader(Mapping[str, AnyArray]):
         entry, out = self._entries[names[0]], outs[names[0]]
         if len(names) > 1 or out.nbytes <= _TASK_BYTES:
             # Small: one thread does it all, and other threads do others.
-            return self._pool().submit(self._read_each, names, outs).result
+            return self._pool().start(partial(self._read_each, names, outs)).wait
         _check_fits(out, entry.info)
         flat = out.reshape(-1)
         digests = empty_digests(out.nbytes) if self._check_digests else None
         with located(file=self.path, tensor=entry.info.name):
             tasks = self._tasks(entry, lambda i, j: flat[i:j], digests)
-            running = [self._pool().submit(task) for task in tasks]
+            running = [self._pool().start(task) for task in tasks]
 
         def wait() -> None:
             with located(file=self.path, tensor=entry.info.name):
                 for part in running:
-                    part.result()
+                    part.wait()
                 self._compare_chunks(digests, entry)
 
         return wait
@@ -291,23 +290,21 @@ class Reader(Mapping[str, AnyArray]):
             for task in tasks:
                 task()
             return
-        for done in [self._pool().submit(task) for task in tasks]:
-            done.result()
+        for job in [self._pool().start(task) for task in tasks]:
+            job.wait()
 
     def _start_over(self) -> None:
         """Begin without threads: what a fork copies is the archive, not they."""
         self._process = os.getpid()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
         self._lock = threading.Lock()
 
-    def _pool(self) -> ThreadPoolExecutor:
+    def _pool(self) -> Threads:
         if self._process != os.getpid():
             self._start_over()
         with self._lock:
             if self._threads is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._threads = ThreadPoolExecutor(self._jobs, thread_name_prefix="dcz")
+                self._threads = Threads(self._jobs)
             return self._threads
 
     def _from_group(self, entry: TensorEntry) -> AnyArray:
@@ -332,7 +329,7 @@ class Reader(Mapping[str, AnyArray]):
     def close(self) -> None:
         """Close the file; arrays that were decoded stay valid."""
         if self._threads is not None and self._process == os.getpid():
-            self._threads.shutdown()
+            self._threads.close()
         with suppress(BufferError):
             self._map.close()
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import support_format
 
 import dcz
 from dcz.codec.calibration.record import Moments
@@ -34,6 +33,7 @@ from dcz.formats.container.dtypes import DTYPES
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
+import support_format  # noqa: E402
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 CASES: dict[str, tuple[Callable[[], Tensors], dcz.Recipe | None, dict[str, str]]] = {}
