@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -38,10 +39,7 @@ class DType(NamedTuple):
     @property
     def numpy(self) -> NumpyDType:
         """Little-endian; from ml_dtypes, which is imported then, where NumPy has none."""
-        if self.is_native:
-            return np.dtype(self.name)
-        own: NumpyDType = np.dtype(getattr(import_module("ml_dtypes"), self.name))
-        return own
+        return _numpy(self.name)
 
     @property
     def itemsize(self) -> int:
@@ -56,7 +54,16 @@ class DType(NamedTuple):
     @property
     def is_native(self) -> bool:
         """True if NumPy has the type itself, so that its own file formats can hold it."""
-        return not self.name.startswith(("bfloat", "float8"))
+        return _is_native(self.name)
+
+
+@cache
+def _numpy(name: str) -> NumpyDType:
+    return np.dtype(name if _is_native(name) else getattr(import_module("ml_dtypes"), name))
+
+
+def _is_native(name: str) -> bool:
+    return not name.startswith(("bfloat", "float8"))
 
 
 DTYPES = (
@@ -93,6 +100,7 @@ def by_code(code: int) -> DType:
     return _found(_BY_CODE.get(code), f"dtype code {code}")
 
 
+@cache
 def by_numpy(dtype: NumpyDType) -> DType:
     """Return the row of a NumPy dtype of either byte order; UnsupportedError if there is none."""
     return _found(_BY_NAME.get(dtype.name), f"NumPy dtype {dtype}")
