@@ -34,11 +34,10 @@ examples:
 def _complete_tensor(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from ..report.archive import Archive
 
-    source = ctx.params.get("source")
-    if source in (None, "-"):
-        return []
+    # An option whose value is still to come leaves the words before it unassigned.
+    files = [ctx.params.get("source"), *ctx.args]
     try:
-        with Archive(source) as archive:
+        with Archive(next(filter(None, files), "")) as archive:
             names = [name for name in islice(archive, _NAMES) if name.startswith(incomplete)]
     except (DczError, OSError):
         return []

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
 examples:
-  dcz verify model.dcz                             checksums and digests
-  dcz verify model.dcz --against model.safetensors the error of each tensor too
+  dcz verify model.dcz                              checksums and digests
+  dcz verify model.dcz --against model.safetensors  the error of each tensor too
 
 exits with 1 if a tensor is missing, changed or further off than the file says
 """
