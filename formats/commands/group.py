@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from .command import did_you_mean, placed, write_epilogue
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # By which the script of `dcz completion` tells what to complete.
 VARIABLE = "_DCZ_COMPLETE"
@@ -96,6 +98,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands and options that start so."""
+        from click.shell_completion import CompletionItem
+
         found = [
             CompletionItem(name, help=text)
             for name, text in SUMMARIES.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -15,6 +14,8 @@ DONE, DIFFERENT = range(2)
 
 def print_json(table: dict[str, Any], stream: IO[str] | None = None) -> None:
     """Print a table as JSON; infinities and NaN, which it does not have, become null."""
+    import json
+
     print(json.dumps(_finite(table), allow_nan=False), file=stream or sys.stdout)
 
 
