@@ -32,6 +32,11 @@ def test_a_limit_is_kept_by_every_command_that_reads(
     assert main([*arguments, *enough]) == 0
 
 
+def test_a_sweep_keeps_limits_too(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--sweep", str(packed), "--limit", "tensors=1"]) == 3
+    assert "limit of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "limit", ["", "tensors", "tensors=", "tensors=-1", "bytes=1", "tensors=1X"]
 )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .command import Exclusion
+
 if TYPE_CHECKING:
     from ..container.limits import DecodeLimits
 
@@ -36,11 +38,9 @@ def _read_limits(
 
 
 def _complete_limit(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from dataclasses import fields
-
     from ..container.limits import DecodeLimits
 
-    names = (f"{field.name}=" for field in fields(DecodeLimits))
+    names = (f"{field}=" for field in DecodeLimits._fields)
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -69,6 +69,12 @@ _everything_option = click.option(
 )
 _prefix_option = click.option(
     "--strip-prefix", is_flag=True, help="take module. and _orig_mod. off the names"
+)
+
+
+SOURCE_EXCLUSIONS = (
+    Exclusion(("everything", "key"), "--everything takes all as it is"),
+    Exclusion(("everything", "strip_prefix"), "--everything takes all as it is"),
 )
 
 

@@ -6,19 +6,21 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from ...codec.errors import located
 from ..terminal import Progress, input_path, output_path, printable
-from .command import Command, Exclusion
-from .options import FILE, jobs_option, json_option, source_options
+from .command import Command
+from .options import FILE, SOURCE_EXCLUSIONS, jobs_option, json_option, source_options
 from .output import DONE, print_json, refuse_overwriting, refuse_same
 from .recipe_options import EXCLUSIONS, SECTIONS, recipe_from, recipe_options
 
 if TYPE_CHECKING:
+    from ...codec.rate.recipe import Recipe
     from ...codec.report.report import Report
+    from ..checkpoints.base import Checkpoint
 
 _COMPARED_BELOW = 1 << 21
 _COMPARED_TENSORS = 1000
@@ -65,11 +67,7 @@ def _read_notes(
         "Files": ("dest", "force", "key", "everything", "strip_prefix", "notes"),
         **SECTIONS,
     },
-    exclusions=(
-        *EXCLUSIONS,
-        Exclusion(("everything", "key"), "--everything takes all as it is"),
-        Exclusion(("everything", "strip_prefix"), "--everything takes all as it is"),
-    ),
+    exclusions=(*EXCLUSIONS, *SOURCE_EXCLUSIONS),
 )
 @click.argument("source", metavar="SRC", type=FILE)
 @click.option(
@@ -105,11 +103,8 @@ def pack(
 ) -> int:
     """Pack a checkpoint, show the report and what goes further; returns the exit code."""
     from ..checkpoints.left_out import left_out_lines, left_out_table
-    from ..console import tables
-    from ..console.advice import advice
-    from ..console.source_options import open_source, recipe_for
+    from ..console.source_options import open_source
     from ..container.container import MAGIC
-    from ..pack import pack as packing
 
     wanted = recipe_from(recipe, settings)
     target = dest if dest is not None else _default_dest(source)
@@ -117,20 +112,11 @@ def pack(
         refuse_same(path, packed)
         if not force:
             refuse_overwriting(packed, MAGIC, "a .dcz file; use --force to replace it")
-        chosen = open_source(path, key=key, everything=everything, strip_prefix=strip_prefix)
-        with chosen as checkpoint:
+        part = open_source(path, key=key, everything=everything, strip_prefix=strip_prefix)
+        with part as checkpoint:
             with located(file=recipe):
                 wanted.check_patterns(list(checkpoint.tensors))
-            total = sum(info.nbytes for info in checkpoint.tensors.values())
-            with Progress("packing", total) as progress:
-                report = packing.pack(
-                    checkpoint,
-                    packed,
-                    recipe_for(checkpoint, wanted),
-                    jobs=jobs,
-                    progress=progress,
-                    notes=notes,
-                )
+            report = _pack(checkpoint, packed, wanted, jobs, notes)
             beside, told = left_out_table(checkpoint), left_out_lines(checkpoint)
         if compare or _is_quick_to_compare(report, path):
             report = _compared(report, path, packed)
@@ -138,12 +124,31 @@ def pack(
     if as_json:
         print_json(report.to_dict() | beside, out)
         return DONE
-    tables.show(tables.report_view(report), out)
-    for line in (advice(wanted, report), *told):
-        print(line, file=out)
+    _show(wanted, report, told, out)
     if target != "-":
         print(f"wrote {printable(target)}", file=out)
     return DONE
+
+
+def _pack(
+    checkpoint: Checkpoint, dest: str, recipe: Recipe, jobs: int | None, notes: dict[str, str]
+) -> Report:
+    from ..console.source_options import recipe_for
+    from ..pack import pack as packing
+
+    total = sum(info.nbytes for info in checkpoint.tensors.values())
+    whole = recipe_for(checkpoint, recipe)
+    with Progress("packing", total) as progress:
+        return packing.pack(checkpoint, dest, whole, jobs=jobs, progress=progress, notes=notes)
+
+
+def _show(recipe: Recipe, report: Report, told: list[str], out: IO[str]) -> None:
+    from ..console import tables
+    from ..console.advice import advice
+
+    tables.show(tables.report_view(report), out)
+    for line in (advice(recipe, report), *told):
+        print(line, file=out)
 
 
 def _default_dest(source: str) -> str:

@@ -18,7 +18,7 @@ from .output import DONE, print_json, refuse_same
 
 if TYPE_CHECKING:
     from ..container.limits import DecodeLimits
-    from ..report.archive import Archive
+    from ..container.reader import Reader
 
 # More names than these are not searched for similar ones, nor offered to a shell: it takes long.
 _NAMES = 10_000
@@ -32,12 +32,12 @@ examples:
 
 
 def _complete_tensor(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from ..report.archive import Archive
+    from ..container.reader import Reader
 
     # An option whose value is still to come leaves the words before it unassigned.
     files = [ctx.params.get("source"), *ctx.args]
     try:
-        with Archive(next(filter(None, files), "")) as archive:
+        with Reader(next(filter(None, files), "")) as archive:
             names = [name for name in islice(archive, _NAMES) if name.startswith(incomplete)]
     except (DczError, OSError):
         return []
@@ -78,14 +78,14 @@ def unpack(
     as_json: bool,
 ) -> int:
     """Unpack a `.dcz` file into a checkpoint; returns the exit code."""
+    from ..container.reader import Reader
     from ..pack import unpack as unpacking
-    from ..report.archive import Archive
 
     target = dest or _default_dest(source)
     _check_dest(target, force)
     with input_path(source) as path:
         refuse_same(path, target)
-        with Archive(path, limits=limits) as archive:
+        with Reader(path, limits=limits) as archive:
             names = [_known(tensor, archive, path)] if tensor is not None else list(archive)
             total = sum(archive.info(name).nbytes for name in names)
         with output_path(target, ".safetensors") as made, Progress("unpacking", total) as progress:
@@ -109,7 +109,7 @@ def _check_dest(dest: str, force: bool) -> None:
         raise RecipeError("exists; use --force to replace it", file=dest)
 
 
-def _known(tensor: str, archive: Archive, path: str) -> str:
+def _known(tensor: str, archive: Reader, path: str) -> str:
     """The tensor's name, if the archive has it."""
     if tensor in archive:
         return tensor

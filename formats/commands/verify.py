@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ..terminal import Progress, input_path, printable
-from .command import Command, Exclusion
-from .options import FILE, jobs_option, json_option, limits_option, source_options
+from .command import Command
+from .options import (
+    FILE,
+    SOURCE_EXCLUSIONS,
+    jobs_option,
+    json_option,
+    limits_option,
+    source_options,
+)
 from .output import DIFFERENT, DONE, print_json
 
 if TYPE_CHECKING:
@@ -41,10 +48,7 @@ exits with 1 if the files differ
         "The source": ("against", "key", "everything", "strip_prefix"),
         "Reading": ("limits",),
     },
-    exclusions=(
-        Exclusion(("everything", "key"), "--everything takes all as it is"),
-        Exclusion(("everything", "strip_prefix"), "--everything takes all as it is"),
-    ),
+    exclusions=SOURCE_EXCLUSIONS,
 )
 @click.argument("source", metavar="FILE", type=FILE)
 @click.option("--against", type=FILE, metavar="SRC", help="the checkpoint it was packed from")
