@@ -18,6 +18,7 @@ WANTED = (
     "dcz/codec/calibration/__init__.py",
     "dcz/formats/__init__.py",
     "dcz/formats/FORMAT.md",
+    "dcz/formats/commands/__init__.py",
     "dcz/formats/checkpoints/pickles/__init__.py",
     "dcz/codec/training/__init__.py",
 )

@@ -14,7 +14,7 @@ from dcz.cli import main
 from dcz.codec import kernels
 from dcz.codec.errors import VersionError
 from dcz.codec.wire.arrays import Member
-from dcz.formats import commands
+from dcz.formats.commands.inspect import inspect
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,10 @@ def test_a_command_that_is_stopped_says_why(
     code: int,
     told: str,
 ) -> None:
-    def fail(options: object) -> int:
+    def fail(**options: object) -> int:
         raise error
 
-    monkeypatch.setattr(commands, "inspect", fail)
+    monkeypatch.setattr(inspect, "callback", fail)
     assert main(["inspect", "x.dcz"]) == code
     assert capsys.readouterr().err == f"dcz: {told}\n"
 
@@ -43,10 +43,10 @@ def test_a_command_that_is_stopped_says_why(
 def test_a_closed_pipe_ends_quietly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(options: object) -> int:
+    def fail(**options: object) -> int:
         raise BrokenPipeError
 
-    monkeypatch.setattr(commands, "inspect", fail)
+    monkeypatch.setattr(inspect, "callback", fail)
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     assert main(["inspect", "x.dcz"]) == 4
     sys.stdout.close()

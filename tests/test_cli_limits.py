@@ -32,15 +32,18 @@ def test_a_limit_is_kept_by_every_command_that_reads(
     assert main([*arguments, *enough]) == 0
 
 
+def test_a_sweep_keeps_limits_too(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--sweep", str(packed), "--limit", "tensors=1"]) == 3
+    assert "limit of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "limit", ["", "tensors", "tensors=", "tensors=-1", "bytes=1", "tensors=1X"]
 )
 def test_a_limit_that_is_none_is_wrong_usage(
     packed: Path, limit: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["verify", str(packed), "--limit", limit])
-    assert caught.value.code == 2
+    assert main(["verify", str(packed), "--limit", limit]) == 2
     assert "NAME=NUMBER" in capsys.readouterr().err
 
 

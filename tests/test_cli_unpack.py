@@ -38,12 +38,8 @@ def packed(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> int:
-    """Run the command line in this process, argparse's exits included."""
-    try:
-        return main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        assert isinstance(stop.code, int)
-        return stop.code
+    """Run the command line in this process."""
+    return main([str(argument) for argument in arguments])
 
 
 def feed(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:

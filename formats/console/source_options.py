@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
-from ...codec.errors import RecipeError
 from ...codec.rate.recipe import Recipe
 from ..checkpoints.base import Checkpoint
 from ..checkpoints.prefixes import PlainNames
@@ -13,22 +10,20 @@ from ..checkpoints.registry import open_checkpoint
 from ..pack.everything import exactly_beside, open_everything
 
 
-def open_source(path: str, options: argparse.Namespace) -> Checkpoint:
+def open_source(path: str, *, key: str | None, everything: bool, strip_prefix: bool) -> Checkpoint:
     """Open what `--key`, `--strip-prefix` and `--everything` ask for of a checkpoint.
 
     Raises
     ------
     RecipeError
-        They exclude each other, or the file has no such part.
+        The file has no such part.
     InputError, UnsupportedError, OSError
         As `open_checkpoint`.
     """
-    if options.everything:
-        if options.key is not None or options.strip_prefix:
-            raise RecipeError("--everything takes all as it is; leave out --key and --strip-prefix")
+    if everything:
         return open_everything(path)
-    checkpoint = open_checkpoint(path, key=options.key)
-    return PlainNames(checkpoint) if options.strip_prefix else checkpoint
+    checkpoint = open_checkpoint(path, key=key)
+    return PlainNames(checkpoint) if strip_prefix else checkpoint
 
 
 def recipe_for(checkpoint: Checkpoint, recipe: Recipe) -> Recipe:
