@@ -38,6 +38,8 @@ class Job:
 class Threads:
     """Threads that take jobs in turn; each begins when there is something to do.
 
+    Any thread may start jobs. The threads end when this is closed, or dropped.
+
     Parameters
     ----------
     most : int
@@ -48,24 +50,36 @@ class Threads:
         self._most = most
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def start(self, task: Callable[[], object]) -> Job:
         """Let a thread do something as soon as one is free."""
         job = Job(task)
         self._jobs.put(job)
-        if len(self._threads) < self._most:
-            name = f"dcz_{len(self._threads)}"
-            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
-            self._threads[-1].start()
+        with self._lock:
+            if len(self._threads) < self._most:
+                name = f"dcz_{len(self._threads)}"
+                # It holds the queue alone: what holds the threads may be let go meanwhile.
+                thread = threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
         return job
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.run()
 
     def close(self) -> None:
         """Wait for all that was started."""
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._end()
         for thread in self._threads:
             thread.join()
+
+    def _end(self) -> None:
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def __del__(self) -> None:
+        self._end()
+
+
+def _work(jobs: SimpleQueue[Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job.run()
+        del job  # a thread that waits keeps nothing of what it did
