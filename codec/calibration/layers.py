@@ -18,8 +18,6 @@ from .second_moments import SecondMoments
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Layer = nn.Linear | Convolution
-# Positions of a convolution that are unfolded at once.
-_POSITIONS = 1 << 16
 
 
 class Layers:

@@ -18,16 +18,11 @@ from ..kernels import coding, mixing
 from ..kernels.digest import Digests
 from ..kernels.reference.decode.mixing import Chunk
 from ..wire.arrays import AnyArray, Member
-from ..wire.reconstruction import BY_COLUMNS, Geometry, Points, Positions, RowPoints, read_points
+from ..wire.reconstruction import BY_COLUMNS, Geometry, Positions, column_by_column, read_points
 from ..wire.trellis_states import CHUNK
 from ..wire.varint import Cursor
 
 PIECE = 1 << 16
-
-
-def _by_columns(points: Points, row: int, numel: int) -> Points:
-    """The points where positions come column by column."""
-    return points.by_columns(row, numel) if isinstance(points, RowPoints) else points
 
 
 class Decoder:
@@ -46,7 +41,7 @@ class Decoder:
         geometry = Geometry.decode(cursor)
         if self.by_columns and numel % geometry.row:
             raise CorruptError(f"geometry: columns of {geometry.row} in {numel} elements")
-        self.points = _by_columns(points, geometry.row, numel) if self.by_columns else points
+        self.points = column_by_column(points, geometry.row, numel) if self.by_columns else points
         self.unit = numel if self.by_columns else CHUNK
         self.row = geometry.row
         # One byte of the payload for each chunk at least, before anything is allocated for it.

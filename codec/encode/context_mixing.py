@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..decode.context_mixing import _by_columns
 from ..kernels import mixing
 from ..report.mixing import Layout, PositionCounts, describe_layout, values_in_use
 from ..share import find_step
@@ -23,6 +22,7 @@ from ..wire.reconstruction import (
     Positions,
     RowPoints,
     TrellisPoints,
+    column_by_column,
 )
 from ..wire.varint import encode_varint
 from .frame import Frame
@@ -48,7 +48,7 @@ def encode(tensor: SharedTensor, shape: tuple[int, ...]) -> Frame:
     if isinstance(tensor, ColumnTrellisTensor | ColumnRowTrellisTensor):
         positions, geometry = tensor.positions_by_columns, Geometry(tensor.rows, 1, 1)
         head = bytes([head[0] | BY_COLUMNS]) + head[1:]
-        points = _by_columns(points, tensor.rows, positions.size)
+        points = column_by_column(points, tensor.rows, positions.size)
     coded = [
         mixing.encode_mixed(positions[c.start : c.start + c.numel], c, points.states)
         for c in geometry.chunks(positions.size)

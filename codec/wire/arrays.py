@@ -1,4 +1,4 @@
-"""What passes between the coders and the container: shared tensors, frames and their decoders.
+"""Arrays and the members of a frame, as all rooms above look at them.
 
 A frame is one or more tensors of one dtype, laid end to end as one flat array and coded together.
 """

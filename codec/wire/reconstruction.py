@@ -211,6 +211,11 @@ class ColumnRowPoints(RowPoints):
 Points = CodebookPoints | TrellisPoints | RowPoints
 
 
+def column_by_column(points: Points, row: int, numel: int) -> Points:
+    """The points where positions come column by column, each of `row` elements."""
+    return points.by_columns(row, numel) if isinstance(points, RowPoints) else points
+
+
 def _kind_of(states: int) -> int:
     return states.bit_length() - 1 if states > 1 else MULTIPLES
 

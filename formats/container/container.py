@@ -1,7 +1,6 @@
-"""The `.dcz` file: header, frames, index, trailer. FORMAT.md has the layout.
+"""The `.dcz` file as it is read: header, frames, index, trailer. FORMAT.md has the layout.
 
-The writer needs no seeking and keeps nothing but the index; the reader looks at the trailer and
-the index, and at frames only when their tensors are asked for.
+The trailer and the index are looked at first, frames only when their tensors are asked for.
 """
 
 from __future__ import annotations

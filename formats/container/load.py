@@ -1,4 +1,4 @@
-"""Tensors in memory, packed and unpacked without a foreign file in between."""
+"""All tensors of a `.dcz` file at once, as NumPy arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Writing the `.dcz` file: frames as they come, then the index. FORMAT.md has the layout."""
+"""Writing the `.dcz` file: frames as they come, then the index. FORMAT.md has the layout.
+
+The writer needs no seeking and keeps nothing but the index.
+"""
 
 from __future__ import annotations
 

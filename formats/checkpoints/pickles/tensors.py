@@ -44,7 +44,6 @@ ITEMSIZES = {
     "bfloat16": 2,
     "int16": 2,
 }
-_MAX_DEPTH = 8
 
 
 def storage_dtype(kind: object) -> str:
